@@ -1,0 +1,133 @@
+"""
+The words of every error a user can meet.
+
+Runs in: server loop, client. May not: know gRPC codes (`api/status.py` does), do I/O.
+Source: API specification, "Error Handling"; the messages are copied from it exactly.
+"""
+
+from collections.abc import Sequence
+
+
+class JobletError(Exception):
+    """A failure with words for the user; `api/status.py` gives each kind its code."""
+
+    @property
+    def message(self) -> str:
+        """What the user reads, the same on both sides of the wire."""
+        return str(self)
+
+
+class Unauthenticated(JobletError):
+    """The caller's certificate gives no role."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"failed to extract client role: {why}")
+
+
+class NotAllowed(JobletError):
+    """The caller's role may not do this."""
+
+    def __init__(self, role: str, operation: str) -> None:
+        super().__init__(f"role {role} is not allowed to perform operation {operation}")
+
+
+class JobNotFound(JobletError):
+    """No job has this id or a UUID that starts with it."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"job not found: {job_id}")
+
+
+class AmbiguousJobId(JobletError):
+    """Several jobs' UUIDs start with this prefix."""
+
+    SHOWN = 10
+
+    def __init__(self, prefix: str, matches: Sequence[str]) -> None:
+        shown = ", ".join(matches[: self.SHOWN])
+        more = f" and {len(matches) - self.SHOWN} more" if len(matches) > self.SHOWN else ""
+        super().__init__(f"ambiguous job id: {prefix} matches {shown}{more}")
+
+
+class JobNotRunning(JobletError):
+    """A finished job cannot be stopped."""
+
+    def __init__(self, job_id: str, state: str) -> None:
+        super().__init__(f"job is not running: {job_id} (current status: {state})")
+
+
+class InvalidCommand(JobletError):
+    """The command is missing or holds what only a shell would understand."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"invalid command: {why}")
+
+
+class InvalidLimit(JobletError):
+    """A resource limit is out of range for this machine."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"job creation failed: {why}")
+
+
+class InvalidRequest(JobletError):
+    """Another field of the request cannot be accepted."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"invalid request: {why}")
+
+
+class TooManyJobs(JobletError):
+    """maxConcurrentJobs jobs are already under way."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"too many jobs: {limit} are already running (maxConcurrentJobs: {limit})")
+
+
+class CgroupSetupFailed(JobletError):
+    """The job's cgroup could not be made or limited."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"cgroup setup failed: {why}")
+
+
+class IsolationFailed(JobletError):
+    """The job's namespaces, tree or privileges could not be set up."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"failed to create isolated environment: {why}")
+
+
+class NotLinux(JobletError):
+    """Jobs need Linux."""
+
+    def __init__(self, platform: str) -> None:
+        super().__init__(f"job execution requires Linux server (current: {platform})")
+
+
+class EngineUnavailable(JobletError):
+    """What runs the jobs does not answer (it is being restarted)."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"job creation failed: {why}")
+
+
+class SlowReader(JobletError):
+    """A log stream was removed because its reader made no progress."""
+
+    def __init__(self, job_id: str, stalled_s: float, offset_bytes: int) -> None:
+        super().__init__(f"slow client removed: the log stream of {job_id} made no progress for {stalled_s:g} s (resume at offset {offset_bytes})")
+
+
+class NotAvailable(JobletError):
+    """The call is declared but this server does not offer it yet."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} is not yet available on this server")
+
+
+class StorageFailed(JobletError):
+    """The database refused a write; what was asked for did not happen."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"job creation failed: {why}")
