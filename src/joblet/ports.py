@@ -1,0 +1,197 @@
+"""
+What the services need from the outside, and what they may rely on.
+
+Each sentence of a docstring here is a test in `joblet/testing/contracts/`, run
+against the fake and against the real thing.
+
+Runs in: server loop. May not: import an adapter, grpc or sqlite3.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from joblet.domain.job import Ended, Job, JobId, Running
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """
+    The engine answers (at start, and again after it was lost): this is what it runs.
+
+    Args:
+        running: Every job whose command has been started and whose end is not yet known.
+            Ends that nobody has forgotten follow as `JobEnded`, also those of an earlier engine's jobs.
+        limits_enforced: "yes", or why limits are not enforced here.
+    """
+
+    running: Mapping[JobId, Running]
+    limits_enforced: str = "yes"
+
+
+@dataclass(frozen=True, slots=True)
+class Detached:
+    """The engine does not answer any more; its jobs run on, and `Attached` follows when it is back."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobEnded:
+    """A job is over, all of its output is in the log, and nothing of it is left on the machine."""
+
+    job_id: JobId
+    ended: Ended
+
+
+@dataclass(frozen=True, slots=True)
+class LogGrew:
+    """So many bytes of a watched job's log can be read now."""
+
+    job_id: JobId
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """
+    Something an administrator should read in the server log.
+
+    Args:
+        level: DEBUG, INFO, WARN or ERROR.
+    """
+
+    level: str
+    message: str
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+
+EngineEvent = Attached | Detached | JobEnded | LogGrew | Notice
+
+
+class Engine(Protocol):
+    """Who runs jobs."""
+
+    async def start(self, job: Job) -> Running:
+        """
+        Set a job up and start its command.
+
+        Returns once the command has been started, or could not be executed: a program that is
+        missing or not executable is a job that ends with 127 or 126, not a failure to start.
+
+        Raises:
+            CgroupSetupFailed, IsolationFailed, NotLinux: The set-up failed; nothing of the job is left.
+            EngineUnavailable: The engine was lost meanwhile. The job may or may not have been
+                started: the next `Attached` tells.
+        """
+        ...
+
+    async def stop(self, job_id: JobId, reason: str = "") -> None:
+        """
+        Begin to stop a job: SIGTERM to its process group, STOP_GRACE_MS, SIGKILL to all of it.
+
+        Its end arrives as `JobEnded` with state STOPPED, exit code -1 and this reason.
+        A job that has ended, or is unknown, is left alone.
+        """
+        ...
+
+    async def forget(self, job_ids: Sequence[JobId]) -> None:
+        """The ends of these jobs are stored: what the engine kept for them may go (their logs stay)."""
+        ...
+
+    def watch_log(self, job_id: JobId) -> None:
+        """
+        Tell with `LogGrew` how far this job's log can be read, now and whenever it grows.
+
+        Watching a job again is watching it once. It is forgotten at the job's end and when the
+        engine is lost (watch again after `Attached`).
+        """
+        ...
+
+    def unwatch_log(self, job_id: JobId) -> None:
+        """No more `LogGrew` for this job."""
+        ...
+
+    def events(self) -> AsyncIterator[EngineEvent]:
+        """
+        What happens, in order, for one consumer.
+
+        The first event is `Attached` or `Detached`. A `JobEnded` is repeated after every
+        `Attached` until it is forgotten. Per job, `LogGrew` never shrinks.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of the engine; its jobs run on."""
+        ...
+
+
+class JobStore(Protocol):
+    """
+    Where jobs are kept for ever.
+
+    Secret values are never stored: a job read back has MASK in their place.
+    """
+
+    async def add(self, job: Job) -> None:
+        """
+        Store a new job; it is durable on return.
+
+        Raises:
+            StorageFailed: Nothing was stored.
+        """
+        ...
+
+    async def update(self, job: Job) -> None:
+        """
+        Store the new phase of a known job; it is durable on return.
+
+        Raises:
+            StorageFailed: The old phase still stands.
+        """
+        ...
+
+    def get(self, job_id: JobId) -> Job | None:
+        """The job with exactly this id."""
+        ...
+
+    def matching(self, prefix: str, limit: int) -> Sequence[JobId]:
+        """Ids that start with this prefix, at most `limit`, sorted; none for an empty prefix."""
+        ...
+
+    def all(self) -> Sequence[Job]:
+        """Every job, oldest first."""
+        ...
+
+    def unfinished(self) -> Sequence[Job]:
+        """Every job that has not ended."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what was asked for, then let go of the store."""
+        ...
+
+
+class LogStore(Protocol):
+    """The bytes of the jobs' logs, by offset."""
+
+    async def read(self, job_id: JobId, offset_bytes: int, max_bytes: int) -> bytes:
+        """
+        At most `max_bytes` of a job's log from an offset on.
+
+        Empty when nothing is there (yet), also for a job without a log. Bytes that were
+        returned once are returned again for ever.
+        """
+        ...
+
+    def size_bytes(self, job_id: JobId) -> int:
+        """How far the log can be read now; 0 for a job without a log."""
+        ...
+
+
+class Clock(Protocol):
+    """What time it is."""
+
+    def now_ns(self) -> int:
+        """Nanoseconds since the epoch, UTC."""
+        ...
