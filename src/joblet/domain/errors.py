@@ -116,7 +116,10 @@ class SlowReader(JobletError):
     """A log stream was removed because its reader made no progress."""
 
     def __init__(self, job_id: str, stalled_s: float, offset_bytes: int) -> None:
-        super().__init__(f"slow client removed: the log stream of {job_id} made no progress for {stalled_s:g} s (resume at offset {offset_bytes})")
+        super().__init__(
+            f"slow client removed: the log stream of {job_id} made no progress for {stalled_s:g} s"
+            f" (resume at offset {offset_bytes})"
+        )
 
 
 class NotAvailable(JobletError):

@@ -219,6 +219,8 @@ def check_environment(field_name: str, environment: Mapping[str, str]) -> None:
     """
     for name, value in environment.items():
         if not name or "=" in name or "\0" in name:
-            raise InvalidRequest(f"{field_name} has a variable with an invalid name ({name!r}): it must not be empty or contain = or NUL")
+            raise InvalidRequest(
+                f"{field_name} has a variable with an invalid name ({name!r}): it must not be empty or contain = or NUL"
+            )
         if "\0" in value:
             raise InvalidRequest(f"{field_name} variable {name} contains a NUL character")

@@ -156,7 +156,19 @@ class Down:
 
 
 Message = (
-    Hello | Attach | StartJob | Started | Refused | StopJob | WatchLog | UnwatchLog | LogSize | JobEnd | Forget | Warn | Down
+    Hello
+    | Attach
+    | StartJob
+    | Started
+    | Refused
+    | StopJob
+    | WatchLog
+    | UnwatchLog
+    | LogSize
+    | JobEnd
+    | Forget
+    | Warn
+    | Down
 )
 
 _CLASSES: Final[Mapping[str, type[Any]]] = {cls.__name__: cls for cls in Message.__args__}
