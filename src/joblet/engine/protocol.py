@@ -201,7 +201,7 @@ def decode(body: bytes) -> Message:
     return message
 
 
-# Containers are checked to one level: the other end is our own process, this guards against versions, not against malice.
+# Containers are checked to one level: the other end is our own process, so this guards against versions, not malice.
 _PLAIN: Final[Mapping[Any, type | tuple[type, ...]]] = {
     int: int,
     str: str,
