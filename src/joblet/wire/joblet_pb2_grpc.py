@@ -3,7 +3,7 @@
 import grpc
 import warnings
 
-import joblet_pb2 as joblet__pb2
+from joblet.wire import joblet_pb2 as joblet_dot_wire_dot_joblet__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -18,7 +18,7 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in joblet_pb2_grpc.py depends on'
+        + ' but the generated code in joblet/wire/joblet_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
@@ -38,28 +38,28 @@ class JobletServiceStub:
         """
         self.RunJob = channel.unary_unary(
                 '/joblet.JobletService/RunJob',
-                request_serializer=joblet__pb2.RunJobReq.SerializeToString,
-                response_deserializer=joblet__pb2.RunJobRes.FromString,
+                request_serializer=joblet_dot_wire_dot_joblet__pb2.RunJobReq.SerializeToString,
+                response_deserializer=joblet_dot_wire_dot_joblet__pb2.RunJobRes.FromString,
                 _registered_method=True)
         self.GetJobStatus = channel.unary_unary(
                 '/joblet.JobletService/GetJobStatus',
-                request_serializer=joblet__pb2.GetJobStatusReq.SerializeToString,
-                response_deserializer=joblet__pb2.GetJobStatusRes.FromString,
+                request_serializer=joblet_dot_wire_dot_joblet__pb2.GetJobStatusReq.SerializeToString,
+                response_deserializer=joblet_dot_wire_dot_joblet__pb2.GetJobStatusRes.FromString,
                 _registered_method=True)
         self.StopJob = channel.unary_unary(
                 '/joblet.JobletService/StopJob',
-                request_serializer=joblet__pb2.StopJobReq.SerializeToString,
-                response_deserializer=joblet__pb2.StopJobRes.FromString,
+                request_serializer=joblet_dot_wire_dot_joblet__pb2.StopJobReq.SerializeToString,
+                response_deserializer=joblet_dot_wire_dot_joblet__pb2.StopJobRes.FromString,
                 _registered_method=True)
         self.ListJobs = channel.unary_unary(
                 '/joblet.JobletService/ListJobs',
-                request_serializer=joblet__pb2.EmptyRequest.SerializeToString,
-                response_deserializer=joblet__pb2.Jobs.FromString,
+                request_serializer=joblet_dot_wire_dot_joblet__pb2.EmptyRequest.SerializeToString,
+                response_deserializer=joblet_dot_wire_dot_joblet__pb2.Jobs.FromString,
                 _registered_method=True)
         self.GetJobLogs = channel.unary_stream(
                 '/joblet.JobletService/GetJobLogs',
-                request_serializer=joblet__pb2.GetJobLogsReq.SerializeToString,
-                response_deserializer=joblet__pb2.DataChunk.FromString,
+                request_serializer=joblet_dot_wire_dot_joblet__pb2.GetJobLogsReq.SerializeToString,
+                response_deserializer=joblet_dot_wire_dot_joblet__pb2.DataChunk.FromString,
                 _registered_method=True)
 
 
@@ -111,28 +111,28 @@ def add_JobletServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'RunJob': grpc.unary_unary_rpc_method_handler(
                     servicer.RunJob,
-                    request_deserializer=joblet__pb2.RunJobReq.FromString,
-                    response_serializer=joblet__pb2.RunJobRes.SerializeToString,
+                    request_deserializer=joblet_dot_wire_dot_joblet__pb2.RunJobReq.FromString,
+                    response_serializer=joblet_dot_wire_dot_joblet__pb2.RunJobRes.SerializeToString,
             ),
             'GetJobStatus': grpc.unary_unary_rpc_method_handler(
                     servicer.GetJobStatus,
-                    request_deserializer=joblet__pb2.GetJobStatusReq.FromString,
-                    response_serializer=joblet__pb2.GetJobStatusRes.SerializeToString,
+                    request_deserializer=joblet_dot_wire_dot_joblet__pb2.GetJobStatusReq.FromString,
+                    response_serializer=joblet_dot_wire_dot_joblet__pb2.GetJobStatusRes.SerializeToString,
             ),
             'StopJob': grpc.unary_unary_rpc_method_handler(
                     servicer.StopJob,
-                    request_deserializer=joblet__pb2.StopJobReq.FromString,
-                    response_serializer=joblet__pb2.StopJobRes.SerializeToString,
+                    request_deserializer=joblet_dot_wire_dot_joblet__pb2.StopJobReq.FromString,
+                    response_serializer=joblet_dot_wire_dot_joblet__pb2.StopJobRes.SerializeToString,
             ),
             'ListJobs': grpc.unary_unary_rpc_method_handler(
                     servicer.ListJobs,
-                    request_deserializer=joblet__pb2.EmptyRequest.FromString,
-                    response_serializer=joblet__pb2.Jobs.SerializeToString,
+                    request_deserializer=joblet_dot_wire_dot_joblet__pb2.EmptyRequest.FromString,
+                    response_serializer=joblet_dot_wire_dot_joblet__pb2.Jobs.SerializeToString,
             ),
             'GetJobLogs': grpc.unary_stream_rpc_method_handler(
                     servicer.GetJobLogs,
-                    request_deserializer=joblet__pb2.GetJobLogsReq.FromString,
-                    response_serializer=joblet__pb2.DataChunk.SerializeToString,
+                    request_deserializer=joblet_dot_wire_dot_joblet__pb2.GetJobLogsReq.FromString,
+                    response_serializer=joblet_dot_wire_dot_joblet__pb2.DataChunk.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -162,8 +162,8 @@ class JobletService:
             request,
             target,
             '/joblet.JobletService/RunJob',
-            joblet__pb2.RunJobReq.SerializeToString,
-            joblet__pb2.RunJobRes.FromString,
+            joblet_dot_wire_dot_joblet__pb2.RunJobReq.SerializeToString,
+            joblet_dot_wire_dot_joblet__pb2.RunJobRes.FromString,
             options,
             channel_credentials,
             insecure,
@@ -189,8 +189,8 @@ class JobletService:
             request,
             target,
             '/joblet.JobletService/GetJobStatus',
-            joblet__pb2.GetJobStatusReq.SerializeToString,
-            joblet__pb2.GetJobStatusRes.FromString,
+            joblet_dot_wire_dot_joblet__pb2.GetJobStatusReq.SerializeToString,
+            joblet_dot_wire_dot_joblet__pb2.GetJobStatusRes.FromString,
             options,
             channel_credentials,
             insecure,
@@ -216,8 +216,8 @@ class JobletService:
             request,
             target,
             '/joblet.JobletService/StopJob',
-            joblet__pb2.StopJobReq.SerializeToString,
-            joblet__pb2.StopJobRes.FromString,
+            joblet_dot_wire_dot_joblet__pb2.StopJobReq.SerializeToString,
+            joblet_dot_wire_dot_joblet__pb2.StopJobRes.FromString,
             options,
             channel_credentials,
             insecure,
@@ -243,8 +243,8 @@ class JobletService:
             request,
             target,
             '/joblet.JobletService/ListJobs',
-            joblet__pb2.EmptyRequest.SerializeToString,
-            joblet__pb2.Jobs.FromString,
+            joblet_dot_wire_dot_joblet__pb2.EmptyRequest.SerializeToString,
+            joblet_dot_wire_dot_joblet__pb2.Jobs.FromString,
             options,
             channel_credentials,
             insecure,
@@ -270,8 +270,8 @@ class JobletService:
             request,
             target,
             '/joblet.JobletService/GetJobLogs',
-            joblet__pb2.GetJobLogsReq.SerializeToString,
-            joblet__pb2.DataChunk.FromString,
+            joblet_dot_wire_dot_joblet__pb2.GetJobLogsReq.SerializeToString,
+            joblet_dot_wire_dot_joblet__pb2.DataChunk.FromString,
             options,
             channel_credentials,
             insecure,
@@ -295,48 +295,48 @@ class JobServiceStub:
         """
         self.RunJob = channel.unary_unary(
                 '/joblet.JobService/RunJob',
-                request_serializer=joblet__pb2.RunJobReq.SerializeToString,
-                response_deserializer=joblet__pb2.RunJobRes.FromString,
+                request_serializer=joblet_dot_wire_dot_joblet__pb2.RunJobReq.SerializeToString,
+                response_deserializer=joblet_dot_wire_dot_joblet__pb2.RunJobRes.FromString,
                 _registered_method=True)
         self.GetJobStatus = channel.unary_unary(
                 '/joblet.JobService/GetJobStatus',
-                request_serializer=joblet__pb2.GetJobStatusReq.SerializeToString,
-                response_deserializer=joblet__pb2.GetJobStatusRes.FromString,
+                request_serializer=joblet_dot_wire_dot_joblet__pb2.GetJobStatusReq.SerializeToString,
+                response_deserializer=joblet_dot_wire_dot_joblet__pb2.GetJobStatusRes.FromString,
                 _registered_method=True)
         self.StopJob = channel.unary_unary(
                 '/joblet.JobService/StopJob',
-                request_serializer=joblet__pb2.StopJobReq.SerializeToString,
-                response_deserializer=joblet__pb2.StopJobRes.FromString,
+                request_serializer=joblet_dot_wire_dot_joblet__pb2.StopJobReq.SerializeToString,
+                response_deserializer=joblet_dot_wire_dot_joblet__pb2.StopJobRes.FromString,
                 _registered_method=True)
         self.ListJobs = channel.unary_unary(
                 '/joblet.JobService/ListJobs',
-                request_serializer=joblet__pb2.EmptyRequest.SerializeToString,
-                response_deserializer=joblet__pb2.Jobs.FromString,
+                request_serializer=joblet_dot_wire_dot_joblet__pb2.EmptyRequest.SerializeToString,
+                response_deserializer=joblet_dot_wire_dot_joblet__pb2.Jobs.FromString,
                 _registered_method=True)
         self.GetJobLogs = channel.unary_stream(
                 '/joblet.JobService/GetJobLogs',
-                request_serializer=joblet__pb2.GetJobLogsReq.SerializeToString,
-                response_deserializer=joblet__pb2.DataChunk.FromString,
+                request_serializer=joblet_dot_wire_dot_joblet__pb2.GetJobLogsReq.SerializeToString,
+                response_deserializer=joblet_dot_wire_dot_joblet__pb2.DataChunk.FromString,
                 _registered_method=True)
         self.RunWorkflow = channel.unary_unary(
                 '/joblet.JobService/RunWorkflow',
-                request_serializer=joblet__pb2.RunWorkflowRequest.SerializeToString,
-                response_deserializer=joblet__pb2.RunWorkflowResponse.FromString,
+                request_serializer=joblet_dot_wire_dot_joblet__pb2.RunWorkflowRequest.SerializeToString,
+                response_deserializer=joblet_dot_wire_dot_joblet__pb2.RunWorkflowResponse.FromString,
                 _registered_method=True)
         self.GetWorkflowStatus = channel.unary_unary(
                 '/joblet.JobService/GetWorkflowStatus',
-                request_serializer=joblet__pb2.GetWorkflowStatusRequest.SerializeToString,
-                response_deserializer=joblet__pb2.GetWorkflowStatusResponse.FromString,
+                request_serializer=joblet_dot_wire_dot_joblet__pb2.GetWorkflowStatusRequest.SerializeToString,
+                response_deserializer=joblet_dot_wire_dot_joblet__pb2.GetWorkflowStatusResponse.FromString,
                 _registered_method=True)
         self.ListWorkflows = channel.unary_unary(
                 '/joblet.JobService/ListWorkflows',
-                request_serializer=joblet__pb2.ListWorkflowsRequest.SerializeToString,
-                response_deserializer=joblet__pb2.ListWorkflowsResponse.FromString,
+                request_serializer=joblet_dot_wire_dot_joblet__pb2.ListWorkflowsRequest.SerializeToString,
+                response_deserializer=joblet_dot_wire_dot_joblet__pb2.ListWorkflowsResponse.FromString,
                 _registered_method=True)
         self.GetWorkflowJobs = channel.unary_unary(
                 '/joblet.JobService/GetWorkflowJobs',
-                request_serializer=joblet__pb2.GetWorkflowJobsRequest.SerializeToString,
-                response_deserializer=joblet__pb2.GetWorkflowJobsResponse.FromString,
+                request_serializer=joblet_dot_wire_dot_joblet__pb2.GetWorkflowJobsRequest.SerializeToString,
+                response_deserializer=joblet_dot_wire_dot_joblet__pb2.GetWorkflowJobsResponse.FromString,
                 _registered_method=True)
 
 
@@ -407,48 +407,48 @@ def add_JobServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'RunJob': grpc.unary_unary_rpc_method_handler(
                     servicer.RunJob,
-                    request_deserializer=joblet__pb2.RunJobReq.FromString,
-                    response_serializer=joblet__pb2.RunJobRes.SerializeToString,
+                    request_deserializer=joblet_dot_wire_dot_joblet__pb2.RunJobReq.FromString,
+                    response_serializer=joblet_dot_wire_dot_joblet__pb2.RunJobRes.SerializeToString,
             ),
             'GetJobStatus': grpc.unary_unary_rpc_method_handler(
                     servicer.GetJobStatus,
-                    request_deserializer=joblet__pb2.GetJobStatusReq.FromString,
-                    response_serializer=joblet__pb2.GetJobStatusRes.SerializeToString,
+                    request_deserializer=joblet_dot_wire_dot_joblet__pb2.GetJobStatusReq.FromString,
+                    response_serializer=joblet_dot_wire_dot_joblet__pb2.GetJobStatusRes.SerializeToString,
             ),
             'StopJob': grpc.unary_unary_rpc_method_handler(
                     servicer.StopJob,
-                    request_deserializer=joblet__pb2.StopJobReq.FromString,
-                    response_serializer=joblet__pb2.StopJobRes.SerializeToString,
+                    request_deserializer=joblet_dot_wire_dot_joblet__pb2.StopJobReq.FromString,
+                    response_serializer=joblet_dot_wire_dot_joblet__pb2.StopJobRes.SerializeToString,
             ),
             'ListJobs': grpc.unary_unary_rpc_method_handler(
                     servicer.ListJobs,
-                    request_deserializer=joblet__pb2.EmptyRequest.FromString,
-                    response_serializer=joblet__pb2.Jobs.SerializeToString,
+                    request_deserializer=joblet_dot_wire_dot_joblet__pb2.EmptyRequest.FromString,
+                    response_serializer=joblet_dot_wire_dot_joblet__pb2.Jobs.SerializeToString,
             ),
             'GetJobLogs': grpc.unary_stream_rpc_method_handler(
                     servicer.GetJobLogs,
-                    request_deserializer=joblet__pb2.GetJobLogsReq.FromString,
-                    response_serializer=joblet__pb2.DataChunk.SerializeToString,
+                    request_deserializer=joblet_dot_wire_dot_joblet__pb2.GetJobLogsReq.FromString,
+                    response_serializer=joblet_dot_wire_dot_joblet__pb2.DataChunk.SerializeToString,
             ),
             'RunWorkflow': grpc.unary_unary_rpc_method_handler(
                     servicer.RunWorkflow,
-                    request_deserializer=joblet__pb2.RunWorkflowRequest.FromString,
-                    response_serializer=joblet__pb2.RunWorkflowResponse.SerializeToString,
+                    request_deserializer=joblet_dot_wire_dot_joblet__pb2.RunWorkflowRequest.FromString,
+                    response_serializer=joblet_dot_wire_dot_joblet__pb2.RunWorkflowResponse.SerializeToString,
             ),
             'GetWorkflowStatus': grpc.unary_unary_rpc_method_handler(
                     servicer.GetWorkflowStatus,
-                    request_deserializer=joblet__pb2.GetWorkflowStatusRequest.FromString,
-                    response_serializer=joblet__pb2.GetWorkflowStatusResponse.SerializeToString,
+                    request_deserializer=joblet_dot_wire_dot_joblet__pb2.GetWorkflowStatusRequest.FromString,
+                    response_serializer=joblet_dot_wire_dot_joblet__pb2.GetWorkflowStatusResponse.SerializeToString,
             ),
             'ListWorkflows': grpc.unary_unary_rpc_method_handler(
                     servicer.ListWorkflows,
-                    request_deserializer=joblet__pb2.ListWorkflowsRequest.FromString,
-                    response_serializer=joblet__pb2.ListWorkflowsResponse.SerializeToString,
+                    request_deserializer=joblet_dot_wire_dot_joblet__pb2.ListWorkflowsRequest.FromString,
+                    response_serializer=joblet_dot_wire_dot_joblet__pb2.ListWorkflowsResponse.SerializeToString,
             ),
             'GetWorkflowJobs': grpc.unary_unary_rpc_method_handler(
                     servicer.GetWorkflowJobs,
-                    request_deserializer=joblet__pb2.GetWorkflowJobsRequest.FromString,
-                    response_serializer=joblet__pb2.GetWorkflowJobsResponse.SerializeToString,
+                    request_deserializer=joblet_dot_wire_dot_joblet__pb2.GetWorkflowJobsRequest.FromString,
+                    response_serializer=joblet_dot_wire_dot_joblet__pb2.GetWorkflowJobsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -477,8 +477,8 @@ class JobService:
             request,
             target,
             '/joblet.JobService/RunJob',
-            joblet__pb2.RunJobReq.SerializeToString,
-            joblet__pb2.RunJobRes.FromString,
+            joblet_dot_wire_dot_joblet__pb2.RunJobReq.SerializeToString,
+            joblet_dot_wire_dot_joblet__pb2.RunJobRes.FromString,
             options,
             channel_credentials,
             insecure,
@@ -504,8 +504,8 @@ class JobService:
             request,
             target,
             '/joblet.JobService/GetJobStatus',
-            joblet__pb2.GetJobStatusReq.SerializeToString,
-            joblet__pb2.GetJobStatusRes.FromString,
+            joblet_dot_wire_dot_joblet__pb2.GetJobStatusReq.SerializeToString,
+            joblet_dot_wire_dot_joblet__pb2.GetJobStatusRes.FromString,
             options,
             channel_credentials,
             insecure,
@@ -531,8 +531,8 @@ class JobService:
             request,
             target,
             '/joblet.JobService/StopJob',
-            joblet__pb2.StopJobReq.SerializeToString,
-            joblet__pb2.StopJobRes.FromString,
+            joblet_dot_wire_dot_joblet__pb2.StopJobReq.SerializeToString,
+            joblet_dot_wire_dot_joblet__pb2.StopJobRes.FromString,
             options,
             channel_credentials,
             insecure,
@@ -558,8 +558,8 @@ class JobService:
             request,
             target,
             '/joblet.JobService/ListJobs',
-            joblet__pb2.EmptyRequest.SerializeToString,
-            joblet__pb2.Jobs.FromString,
+            joblet_dot_wire_dot_joblet__pb2.EmptyRequest.SerializeToString,
+            joblet_dot_wire_dot_joblet__pb2.Jobs.FromString,
             options,
             channel_credentials,
             insecure,
@@ -585,8 +585,8 @@ class JobService:
             request,
             target,
             '/joblet.JobService/GetJobLogs',
-            joblet__pb2.GetJobLogsReq.SerializeToString,
-            joblet__pb2.DataChunk.FromString,
+            joblet_dot_wire_dot_joblet__pb2.GetJobLogsReq.SerializeToString,
+            joblet_dot_wire_dot_joblet__pb2.DataChunk.FromString,
             options,
             channel_credentials,
             insecure,
@@ -612,8 +612,8 @@ class JobService:
             request,
             target,
             '/joblet.JobService/RunWorkflow',
-            joblet__pb2.RunWorkflowRequest.SerializeToString,
-            joblet__pb2.RunWorkflowResponse.FromString,
+            joblet_dot_wire_dot_joblet__pb2.RunWorkflowRequest.SerializeToString,
+            joblet_dot_wire_dot_joblet__pb2.RunWorkflowResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -639,8 +639,8 @@ class JobService:
             request,
             target,
             '/joblet.JobService/GetWorkflowStatus',
-            joblet__pb2.GetWorkflowStatusRequest.SerializeToString,
-            joblet__pb2.GetWorkflowStatusResponse.FromString,
+            joblet_dot_wire_dot_joblet__pb2.GetWorkflowStatusRequest.SerializeToString,
+            joblet_dot_wire_dot_joblet__pb2.GetWorkflowStatusResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -666,8 +666,8 @@ class JobService:
             request,
             target,
             '/joblet.JobService/ListWorkflows',
-            joblet__pb2.ListWorkflowsRequest.SerializeToString,
-            joblet__pb2.ListWorkflowsResponse.FromString,
+            joblet_dot_wire_dot_joblet__pb2.ListWorkflowsRequest.SerializeToString,
+            joblet_dot_wire_dot_joblet__pb2.ListWorkflowsResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -693,8 +693,8 @@ class JobService:
             request,
             target,
             '/joblet.JobService/GetWorkflowJobs',
-            joblet__pb2.GetWorkflowJobsRequest.SerializeToString,
-            joblet__pb2.GetWorkflowJobsResponse.FromString,
+            joblet_dot_wire_dot_joblet__pb2.GetWorkflowJobsRequest.SerializeToString,
+            joblet_dot_wire_dot_joblet__pb2.GetWorkflowJobsResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -718,23 +718,23 @@ class RuntimeServiceStub:
         """
         self.InstallRuntime = channel.unary_unary(
                 '/joblet.RuntimeService/InstallRuntime',
-                request_serializer=joblet__pb2.InstallRuntimeRequest.SerializeToString,
-                response_deserializer=joblet__pb2.InstallRuntimeResponse.FromString,
+                request_serializer=joblet_dot_wire_dot_joblet__pb2.InstallRuntimeRequest.SerializeToString,
+                response_deserializer=joblet_dot_wire_dot_joblet__pb2.InstallRuntimeResponse.FromString,
                 _registered_method=True)
         self.ListRuntimes = channel.unary_unary(
                 '/joblet.RuntimeService/ListRuntimes',
-                request_serializer=joblet__pb2.ListRuntimesRequest.SerializeToString,
-                response_deserializer=joblet__pb2.ListRuntimesResponse.FromString,
+                request_serializer=joblet_dot_wire_dot_joblet__pb2.ListRuntimesRequest.SerializeToString,
+                response_deserializer=joblet_dot_wire_dot_joblet__pb2.ListRuntimesResponse.FromString,
                 _registered_method=True)
         self.GetRuntimeInfo = channel.unary_unary(
                 '/joblet.RuntimeService/GetRuntimeInfo',
-                request_serializer=joblet__pb2.GetRuntimeInfoRequest.SerializeToString,
-                response_deserializer=joblet__pb2.GetRuntimeInfoResponse.FromString,
+                request_serializer=joblet_dot_wire_dot_joblet__pb2.GetRuntimeInfoRequest.SerializeToString,
+                response_deserializer=joblet_dot_wire_dot_joblet__pb2.GetRuntimeInfoResponse.FromString,
                 _registered_method=True)
         self.TestRuntime = channel.unary_unary(
                 '/joblet.RuntimeService/TestRuntime',
-                request_serializer=joblet__pb2.TestRuntimeRequest.SerializeToString,
-                response_deserializer=joblet__pb2.TestRuntimeResponse.FromString,
+                request_serializer=joblet_dot_wire_dot_joblet__pb2.TestRuntimeRequest.SerializeToString,
+                response_deserializer=joblet_dot_wire_dot_joblet__pb2.TestRuntimeResponse.FromString,
                 _registered_method=True)
 
 
@@ -775,23 +775,23 @@ def add_RuntimeServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'InstallRuntime': grpc.unary_unary_rpc_method_handler(
                     servicer.InstallRuntime,
-                    request_deserializer=joblet__pb2.InstallRuntimeRequest.FromString,
-                    response_serializer=joblet__pb2.InstallRuntimeResponse.SerializeToString,
+                    request_deserializer=joblet_dot_wire_dot_joblet__pb2.InstallRuntimeRequest.FromString,
+                    response_serializer=joblet_dot_wire_dot_joblet__pb2.InstallRuntimeResponse.SerializeToString,
             ),
             'ListRuntimes': grpc.unary_unary_rpc_method_handler(
                     servicer.ListRuntimes,
-                    request_deserializer=joblet__pb2.ListRuntimesRequest.FromString,
-                    response_serializer=joblet__pb2.ListRuntimesResponse.SerializeToString,
+                    request_deserializer=joblet_dot_wire_dot_joblet__pb2.ListRuntimesRequest.FromString,
+                    response_serializer=joblet_dot_wire_dot_joblet__pb2.ListRuntimesResponse.SerializeToString,
             ),
             'GetRuntimeInfo': grpc.unary_unary_rpc_method_handler(
                     servicer.GetRuntimeInfo,
-                    request_deserializer=joblet__pb2.GetRuntimeInfoRequest.FromString,
-                    response_serializer=joblet__pb2.GetRuntimeInfoResponse.SerializeToString,
+                    request_deserializer=joblet_dot_wire_dot_joblet__pb2.GetRuntimeInfoRequest.FromString,
+                    response_serializer=joblet_dot_wire_dot_joblet__pb2.GetRuntimeInfoResponse.SerializeToString,
             ),
             'TestRuntime': grpc.unary_unary_rpc_method_handler(
                     servicer.TestRuntime,
-                    request_deserializer=joblet__pb2.TestRuntimeRequest.FromString,
-                    response_serializer=joblet__pb2.TestRuntimeResponse.SerializeToString,
+                    request_deserializer=joblet_dot_wire_dot_joblet__pb2.TestRuntimeRequest.FromString,
+                    response_serializer=joblet_dot_wire_dot_joblet__pb2.TestRuntimeResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -820,8 +820,8 @@ class RuntimeService:
             request,
             target,
             '/joblet.RuntimeService/InstallRuntime',
-            joblet__pb2.InstallRuntimeRequest.SerializeToString,
-            joblet__pb2.InstallRuntimeResponse.FromString,
+            joblet_dot_wire_dot_joblet__pb2.InstallRuntimeRequest.SerializeToString,
+            joblet_dot_wire_dot_joblet__pb2.InstallRuntimeResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -847,8 +847,8 @@ class RuntimeService:
             request,
             target,
             '/joblet.RuntimeService/ListRuntimes',
-            joblet__pb2.ListRuntimesRequest.SerializeToString,
-            joblet__pb2.ListRuntimesResponse.FromString,
+            joblet_dot_wire_dot_joblet__pb2.ListRuntimesRequest.SerializeToString,
+            joblet_dot_wire_dot_joblet__pb2.ListRuntimesResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -874,8 +874,8 @@ class RuntimeService:
             request,
             target,
             '/joblet.RuntimeService/GetRuntimeInfo',
-            joblet__pb2.GetRuntimeInfoRequest.SerializeToString,
-            joblet__pb2.GetRuntimeInfoResponse.FromString,
+            joblet_dot_wire_dot_joblet__pb2.GetRuntimeInfoRequest.SerializeToString,
+            joblet_dot_wire_dot_joblet__pb2.GetRuntimeInfoResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -901,8 +901,8 @@ class RuntimeService:
             request,
             target,
             '/joblet.RuntimeService/TestRuntime',
-            joblet__pb2.TestRuntimeRequest.SerializeToString,
-            joblet__pb2.TestRuntimeResponse.FromString,
+            joblet_dot_wire_dot_joblet__pb2.TestRuntimeRequest.SerializeToString,
+            joblet_dot_wire_dot_joblet__pb2.TestRuntimeResponse.FromString,
             options,
             channel_credentials,
             insecure,
