@@ -1,0 +1,101 @@
+"""
+The layout of a server's state folder: the one place that knows its file names.
+
+Runs in: server loop, supervisor, command lines. May not: import outside the standard library.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+UNIX_PATH_MAX = 107  # <linux/un.h>, less the closing NUL
+
+
+@dataclass(frozen=True, slots=True)
+class StateFolder:
+    """
+    Everything one server keeps, below one folder that only root may enter.
+
+    Args:
+        root: Absolute path of the folder.
+    """
+
+    root: Path
+
+    @property
+    def database(self) -> Path:
+        """SQLite: jobs and, later, workflows, volumes and networks."""
+        return self.root / "joblet.db"
+
+    @property
+    def logs(self) -> Path:
+        """A log per job, kept for ever."""
+        return self.root / "logs"
+
+    @property
+    def run(self) -> Path:
+        """A status file per job that has not been forgotten, written by the job's init."""
+        return self.root / "run"
+
+    @property
+    def work(self) -> Path:
+        """A work folder per job under way."""
+        return self.root / "work"
+
+    @property
+    def socket(self) -> Path:
+        """Where the supervisor listens."""
+        return self.root / "supervisor.sock"
+
+    @property
+    def supervisor_lock(self) -> Path:
+        """Held by the one supervisor."""
+        return self.root / "supervisor.lock"
+
+    @property
+    def supervisor_log(self) -> Path:
+        """What the supervisor has to say while no server listens."""
+        return self.root / "supervisor.log"
+
+    @property
+    def server_lock(self) -> Path:
+        """Held by the one server; holds its process id."""
+        return self.root / "server.lock"
+
+    @property
+    def address(self) -> Path:
+        """HOST:PORT the server listens on, for scripts that asked for port 0."""
+        return self.root / "address"
+
+    def log(self, job_id: str) -> Path:
+        """The log of one job."""
+        return self.logs / f"{job_id}.log"
+
+    def status(self, job_id: str) -> Path:
+        """The status file of one job."""
+        return self.run / job_id
+
+    def work_of(self, job_id: str) -> Path:
+        """The work folder of one job."""
+        return self.work / job_id
+
+    def create(self) -> None:
+        """
+        Make what is missing, for root's eyes only.
+
+        Raises:
+            OSError: With the path that cannot be made.
+        """
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (self.logs, self.run, self.work):
+            folder.mkdir(mode=0o700, exist_ok=True)
+
+    def socket_address(self, folder_fd: int) -> str:
+        """
+        An address for bind and connect that always fits, given an open descriptor of the folder.
+
+        A state folder may lie deeper than the 107 bytes that a unix socket's address can hold.
+        """
+        direct = str(self.socket)
+        if len(direct.encode()) <= UNIX_PATH_MAX:
+            return direct
+        return f"/proc/self/fd/{folder_fd}/{self.socket.name}"

@@ -1,0 +1,189 @@
+"""
+Entry point of the supervisor: `python -I -S …/supervisor/__main__.py --state DIR`.
+
+Started by `joblet serve` when none answers, or by a service of its own with --stay. It runs on
+the standard library alone, so that the part which runs as root stays small.
+
+Runs in: supervisor. May not: import outside the standard library.
+"""
+
+import argparse
+import fcntl
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Final
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # -I -S: nothing else puts `joblet` there
+
+from joblet.logs.writer import Writer
+from joblet.statefolder import StateFolder
+from joblet.supervisor.launcher import Zygote
+from joblet.supervisor.linux.cgroups.tree import CgroupsUnavailable, Cgroups, open_slice
+from joblet.supervisor.linux.mounts import unshare_mounts
+from joblet.supervisor.linux.tree import build_tree
+from joblet.supervisor.loop import Loop
+from joblet.supervisor.recovery import recover
+from joblet.supervisor.supervisor import Broken, RestartNeeded, Settings, Supervisor
+
+log = logging.getLogger("joblet.supervisor")
+WANTED_DESCRIPTORS: Final = 1_048_576  # a job needs eight
+
+
+class CannotStart(Exception):
+    """Words for whoever started us."""
+
+
+def main() -> int:
+    """Run until told to end. Returns the exit status."""
+    options = _options(sys.argv[1:])
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    ready = _Ready(options.ready_fd)
+    try:
+        folder = StateFolder(Path(options.state).resolve())
+        folder.create()
+        _raise_descriptor_limit()
+        lock = _lock(folder.supervisor_lock)
+        return _run(folder, options, ready, lock)
+    except (CannotStart, CgroupsUnavailable, OSError) as error:
+        log.error("cannot start: %s", error)
+        ready.tell(str(error))
+        return 1
+
+
+def _options(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="joblet supervisor", description="Runs the jobs of one state folder.")
+    parser.add_argument("--state", required=True, metavar="DIR")
+    parser.add_argument("--cgroups", choices=("required", "auto", "off"), default="auto")
+    parser.add_argument("--slice", default="/sys/fs/cgroup/joblet.slice", metavar="DIR")
+    parser.add_argument("--cleanup-timeout", type=float, default=5.0, metavar="SECONDS")
+    parser.add_argument("--pids-max", type=int, default=4096, metavar="N")
+    parser.add_argument("--stay", action="store_true", help="do not end when no server and no job is left")
+    parser.add_argument("--ready-fd", type=int, default=-1, metavar="FD", help="told 'ready', or why it cannot start")
+    return parser.parse_args(arguments)
+
+
+class _Ready:
+    """Whoever started us waits for one answer."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        if fd >= 0:
+            os.set_inheritable(fd, False)
+
+    def tell(self, words: str) -> None:
+        if self._fd >= 0:
+            try:
+                os.write(self._fd, words.encode())
+            except OSError:  # nobody waits any more, or (after a restart in place) nobody did
+                pass
+            os.close(self._fd)
+            self._fd = -1
+
+
+def _lock(path: Path) -> int:
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        owner = os.read(fd, 32).decode(errors="replace").strip()
+        os.close(fd)
+        raise CannotStart(f"another supervisor (pid {owner}) runs for {path.parent}") from None
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+    return fd
+
+
+def _raise_descriptor_limit() -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for wanted in (WANTED_DESCRIPTORS, hard):
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, max(wanted, hard)))
+        except (ValueError, OSError):
+            continue
+        return
+
+
+def _run(folder: StateFolder, options: argparse.Namespace, ready: _Ready, lock: int) -> int:
+    settings = Settings(stay=options.stay, cleanup_timeout_s=options.cleanup_timeout, pids_max=options.pids_max)
+    cgroups, limits_enforced = _cgroups(Path(options.slice), options.cgroups)
+    zygote, broken = _zygote(folder)
+    loop = Loop()
+    writer = Writer(lambda words: log.warning("%s", words))
+    supervisor = Supervisor(loop, folder, zygote, writer, cgroups, limits_enforced, broken, settings)
+    found = recover(supervisor, cgroups)
+    listener = _listen(folder)
+    # From here on nothing forks in this process, so it may have a second thread.
+    writer.start()
+    supervisor.adopt([job for job, _, _ in found])
+    for job, status, pidfd in found:
+        job.adopted(status, pidfd)
+    supervisor.listen(listener)
+    _end_on_signals(loop, supervisor)
+    log.info("supervising %s: %d jobs taken over, limits enforced: %s", folder.root, len(found), limits_enforced)
+    ready.tell("ready")
+    try:
+        loop.run()
+    except RestartNeeded as error:
+        log.error("%s: starting over in place", error)
+        os.execv(sys.executable, sys.orig_argv)
+    folder.socket.unlink(missing_ok=True)
+    writer.close()
+    zygote.close()
+    os.close(lock)
+    return 0
+
+
+def _cgroups(slice_path: Path, mode: str) -> tuple[Cgroups | None, str]:
+    opened = open_slice(slice_path, mode)
+    if isinstance(opened, Cgroups):
+        return opened, "yes"
+    return None, opened
+
+
+def _zygote(folder: StateFolder) -> tuple[Zygote, Broken | None]:
+    """The zygote; without privilege a closed one, and the words every job is refused with."""
+    try:
+        unshare_mounts()
+        tree = build_tree(folder.root)
+        return Zygote.start(folder.root, tree), None
+    except OSError as error:
+        words = (error.strerror or str(error)).lower()
+        log.error("jobs cannot be isolated: %s", error)
+        return Zygote.absent(), Broken("isolation", words)
+
+
+def _listen(folder: StateFolder) -> socket.socket:
+    folder.socket.unlink(missing_ok=True)
+    folder_fd = os.open(folder.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(folder.socket_address(folder_fd))
+    os.close(folder_fd)
+    os.chmod(folder.socket, 0o600)
+    listener.listen(64)
+    return listener
+
+
+def _end_on_signals(loop: Loop, supervisor: Supervisor) -> None:
+    """SIGTERM and SIGINT end every job, then us. A signal wakes the loop through a socket (see signal.set_wakeup_fd)."""
+    woken, wakes = socket.socketpair()
+    for end in (woken, wakes):
+        end.setblocking(False)
+    signal.set_wakeup_fd(wakes.fileno(), warn_on_full_buffer=False)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: None)
+
+    def wake(_events: int, _keep: socket.socket = wakes) -> None:
+        woken.recv(64)
+        log.info("asked to end: stopping every job")
+        supervisor.go_down()
+
+    loop.watch(woken.fileno(), wake)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,426 @@
+"""
+One job's life in the supervisor, from its launch to the moment nothing of it is left.
+
+    launch ─► set-up ──────► running ──────► concluding ──────► ended
+              │ failed       │ stop: SIGTERM, 100 ms, SIGKILL   told, kept until forgotten
+              └► refused     └ timeout: the same
+
+Concluding, in this order: the command's end is known and nobody of the job can write any more;
+the rest of the pipe goes to the spool; the spool goes to disk, then the line that tells the end;
+init is released (killed); its cgroup and work folder go; the end is told. A supervisor killed
+anywhere in between finds, when it comes back, either a living init that still holds the log's
+memory, or the line that tells the end.
+
+Runs in: supervisor. May not: block, import outside the standard library.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+from joblet.domain.job import STOP_GRACE_MS, Usage
+from joblet.engine.protocol import JobEnd
+from joblet.logs.spool import PIPE_BYTES, Pumped, Spool
+from joblet.logs.writer import Finish, Writer
+from joblet.statefolder import StateFolder
+from joblet.supervisor.launcher import Zygote
+from joblet.supervisor.linux.cgroups.tree import Cgroup
+from joblet.supervisor.loop import READABLE, Loop, Timer
+from joblet.supervisor.outcome import Evidence, outcome
+from joblet.supervisor.status import Status, read_status
+
+_ONESHOT: Final = 1 << 30  # <sys/epoll.h> EPOLLONESHOT
+_WALL: Final = 0x40000000  # <linux/wait.h> __WALL
+# A pipe that held less than this is left alone for a moment: a job that prints a line at a time would
+# otherwise wake the loop for each line. 1 ms of 100-byte lines is 180 KB of a 1 MiB pipe.
+_BUSY_BYTES: Final = 64 * 1024
+_REST_S: Final = 0.001
+_CGROUP_RETRY_S: Final = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """
+    What a successor needs to know of a job, written into its status file before it can run.
+
+    Args:
+        slot: Which of the job user ids it has.
+        cgroup: Whether it has a cgroup.
+    """
+
+    job_id: str
+    slot: int
+    timeout_s: float
+    memory_max_bytes: int
+    cgroup: bool
+
+    def encode(self) -> bytes:
+        """One line of JSON, without the newline."""
+        return json.dumps(
+            {
+                "job_id": self.job_id,
+                "slot": self.slot,
+                "timeout_s": self.timeout_s,
+                "memory_max_bytes": self.memory_max_bytes,
+                "cgroup": self.cgroup,
+            }
+        ).encode()
+
+    @staticmethod
+    def decode(line: bytes) -> "Record":
+        """Raises ValueError for a line that is not a record (a status file cut short by a crash)."""
+        try:
+            values = json.loads(line)
+            return Record(
+                str(values["job_id"]),
+                int(values["slot"]),
+                float(values["timeout_s"]),
+                int(values["memory_max_bytes"]),
+                bool(values["cgroup"]),
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not a job's record: {error}") from None
+
+
+class Owner(Protocol):
+    """What a job needs of the supervisor that owns it."""
+
+    loop: Loop
+    zygote: Zygote
+    writer: Writer
+    folder: StateFolder
+    cleanup_timeout_s: float
+
+    def job_started(self, job: "SupervisedJob") -> None:
+        """Its command runs (or could not be executed and has already ended)."""
+
+    def job_refused(self, job: "SupervisedJob", words: str) -> None:
+        """Its set-up failed and nothing is left."""
+
+    def job_ended(self, job: "SupervisedJob", end: JobEnd) -> None:
+        """It is over and nothing is left."""
+
+    def job_moved(self, job: "SupervisedJob", moved_bytes: int) -> bool:
+        """Bytes came in; whether more may."""
+
+    def warn(self, level: str, message: str, **fields: str) -> None:
+        """A line for the server log."""
+
+
+class SupervisedJob:
+    """
+    One job.
+
+    Args:
+        event_fd: Its init adds 1 whenever it has written to the status file.
+    """
+
+    def __init__(self, owner: Owner, record: Record, spool: Spool, event_fd: int, cgroup: Cgroup | None) -> None:
+        self.owner = owner
+        self.record = record
+        self.job_id = record.job_id
+        self.spool = spool
+        self.cgroup = cgroup
+        self.pid = 0
+        self.started_ns = 0
+        self.draining = False
+        self._event_fd = event_fd
+        self._pidfd = -1
+        self._init_gone = False
+        self._stop_reason: str | None = None
+        self._timeout: Timer | None = None
+        self._rest: Timer | None = None
+        self._set_up_failure: str | None = None
+        self._end: JobEnd | None = None
+        self._stored = False
+        self._cleaning = False
+        self._cgroup_deadline_s: float | None = None
+
+    # Launch
+
+    def launched(self, pid: int, pidfd: int) -> None:
+        """Init exists. From now on its status file and its pidfd tell what happens."""
+        self.pid = pid
+        self._pidfd = pidfd
+        loop = self.owner.loop
+        loop.watch(self._event_fd, self._status_changed)
+        loop.watch(pidfd, self._init_died)
+        if not self.spool.ended:
+            self.draining = True
+            loop.watch(self.spool.pipe_fd, self._output, READABLE | _ONESHOT)
+
+    def launch_failed(self, words: str) -> None:
+        """No process came into being."""
+        self._set_up_failure = words
+        self._init_gone = True
+        self._conclude_set_up()
+
+    def adopted(self, status: Status, pidfd: int) -> None:
+        """
+        A predecessor's job is ours now.
+
+        Args:
+            pidfd: Of its init; -1 when that is gone.
+        """
+        self.started_ns = status.running_ns or 0
+        if status.stopping_ns is not None:
+            deadline_ns = self.started_ns + int(self.record.timeout_s * 1e9)
+            timed_out = self.record.timeout_s and status.stopping_ns >= deadline_ns
+            self._stop_reason = self._timeout_words() if timed_out else "stopped on request"
+        if pidfd >= 0:
+            self.launched(status.pid, pidfd)
+            if self.started_ns:
+                self._arm_timeout()
+            self._status_changed(0)
+            if self._stop_reason is not None and self._end is None:
+                self._kill()
+            return
+        self._init_gone = True
+        if status.end is not None:
+            self._adopt_end(status.end)
+        elif status.failed is not None or not self.started_ns:
+            self._set_up_failure = status.failed or "the supervisor was killed while it was being set up"
+            self._conclude_set_up()
+        else:
+            self._conclude(status)
+
+    # Stop
+
+    def stop(self, reason: str) -> None:
+        """SIGTERM to its process group, STOP_GRACE_MS, SIGKILL to all of it. Later calls change nothing."""
+        if self._stop_reason is not None or self._end is not None:
+            return
+        self._stop_reason = reason
+        if self.started_ns:
+            self._terminate()
+
+    def _terminate(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._pidfd, signal.SIGTERM)
+        self.owner.loop.after(STOP_GRACE_MS / 1000, self._kill)
+
+    def _kill(self) -> None:
+        if self._end is not None or self._init_gone:
+            return
+        if self.cgroup is not None:
+            self.cgroup.kill()
+        self._kill_init()
+
+    def _kill_init(self) -> None:
+        # The kernel ends everything in a PID namespace with its init (pid_namespaces(7)).
+        if self._pidfd >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+
+    def _arm_timeout(self) -> None:
+        if self.record.timeout_s:
+            left_s = self.record.timeout_s - (time.time_ns() - self.started_ns) / 1e9
+            self._timeout = self.owner.loop.after(max(0.0, left_s), self._timed_out)
+
+    def _timed_out(self) -> None:
+        if self._end is None and self._stop_reason is None:
+            self.owner.warn("WARN", "job timed out", jobId=self.job_id, timeout=f"{self.record.timeout_s:g}s")
+        self.stop(self._timeout_words())
+
+    def _timeout_words(self) -> str:
+        return f"timed out after {self.record.timeout_s:g} s"
+
+    # Output
+
+    def _output(self, _events: int) -> None:
+        before = self.spool.received_bytes
+        pumped = self.spool.pump()
+        moved = self.spool.received_bytes - before
+        may_go_on = self.owner.job_moved(self, moved)
+        if pumped is Pumped.ENDED:
+            self._stop_draining()
+        elif not may_go_on:
+            self.draining = False
+        elif moved >= _BUSY_BYTES:
+            self._drain_again()
+        else:
+            self._rest = self.owner.loop.after(_REST_S, self._drain_again)
+
+    def _drain_again(self) -> None:
+        if self.draining and self._end is None and not self.spool.ended:
+            self.owner.loop.rearm(self.spool.pipe_fd, READABLE | _ONESHOT)
+
+    def resume_draining(self) -> None:
+        """There is memory for its output again."""
+        if not self.draining and not self.spool.ended and self._end is None:
+            self.draining = True
+            self._drain_again()
+
+    def _stop_draining(self) -> None:
+        self.draining = False
+        if self._rest is not None:
+            self._rest.cancel()
+        if self.spool.pipe_fd >= 0:
+            self.owner.loop.forget(self.spool.pipe_fd)
+
+    def _drain_all(self) -> None:
+        """Take what is left in the pipe of a job that can write no more."""
+        before = self.spool.received_bytes
+        while self.spool.pump(PIPE_BYTES) is Pumped.MORE:
+            pass
+        self._stop_draining()
+        self.owner.job_moved(self, self.spool.received_bytes - before)
+
+    # What init tells
+
+    def _status_changed(self, _events: int) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self._event_fd)
+        if self._end is not None:
+            return
+        status = read_status(self._status_path)
+        if status is None:
+            return
+        if status.failed is not None and not self.started_ns:
+            self._set_up_failure = status.failed
+        elif status.running_ns is not None and not self.started_ns:
+            self._running(status.running_ns)
+        if status.end is not None:
+            self._adopt_end(status.end)
+        elif status.exited is not None:
+            self._conclude(status)
+
+    def _running(self, started_ns: int) -> None:
+        self.started_ns = started_ns
+        self.owner.job_started(self)
+        if self._stop_reason is not None:
+            self._terminate()
+        else:
+            self._arm_timeout()
+
+    def _init_died(self, _events: int) -> None:
+        with contextlib.suppress(ChildProcessError):  # a predecessor's job is another process's child
+            os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | _WALL)
+        self.owner.loop.forget(self._pidfd)
+        self._status_changed(0)
+        self._init_gone = True
+        if self._end is None:
+            if self.started_ns:
+                self._conclude(read_status(self._status_path))
+            else:
+                self._set_up_failure = self._set_up_failure or "its init process was killed from outside"
+                self._conclude_set_up()
+        self._clean_up()
+
+    # Conclusion
+
+    def _conclude_set_up(self) -> None:
+        """Take back a job that never ran; told once nothing is left."""
+        self._end = self._job_end(Evidence(None), ended_ns=time.time_ns(), usage=Usage())
+        self._stop_draining()
+        self._cancel_timers()
+        self.owner.writer.finish(Finish(self.spool, self._work_path, None, b""))
+
+    def _conclude(self, status: Status | None) -> None:
+        """The command has ended (or its init has) and no process of the job is left but init."""
+        if self._end is not None:
+            return
+        self._cancel_timers()
+        self._drain_all()
+        exited = status.exited if status is not None else None
+        evidence = Evidence(
+            wait_status=None if exited is None else exited.wait_status,
+            stop_reason=self._stop_reason,
+            oom_kills=0 if self.cgroup is None else self.cgroup.oom_kills(),
+            failure="" if exited is None else exited.failure,
+            memory_max_bytes=self.record.memory_max_bytes,
+        )
+        if self.cgroup is not None:
+            usage = self.cgroup.usage()
+        elif exited is not None:
+            usage = Usage(cpu_usec=exited.cpu_usec, memory_peak_bytes=exited.max_rss_bytes)
+        else:
+            usage = Usage()
+        self._end = self._job_end(evidence, time.time_ns() if exited is None else exited.ended_ns, usage)
+        line = b"end " + json.dumps(_as_dict(self._end)).encode() + b"\n"
+        self.owner.writer.finish(Finish(self.spool, self._work_path, self._status_path, line))
+
+    def _adopt_end(self, line: bytes) -> None:
+        """A predecessor stored the log and this end; what is left is to clean up."""
+        self._end = JobEnd(**json.loads(line))
+        self._cancel_timers()
+        self._stop_draining()
+        self.owner.writer.finish(Finish(self.spool, self._work_path, None, b""))
+
+    def _job_end(self, evidence: Evidence, ended_ns: int, usage: Usage) -> JobEnd:
+        found = outcome(evidence)
+        return JobEnd(
+            job_id=self.job_id,
+            state=found.state.value,
+            exit_code=found.exit_code,
+            started_ns=self.started_ns,
+            ended_ns=ended_ns,
+            reason=found.reason,
+            signal=found.signal,
+            oom_killed=bool(evidence.oom_kills),
+            log_bytes=self.spool.received_bytes,
+            cpu_usec=usage.cpu_usec,
+            memory_peak_bytes=usage.memory_peak_bytes,
+            io_read_bytes=usage.io_read_bytes,
+            io_write_bytes=usage.io_write_bytes,
+        )
+
+    def stored(self, work_left: bool) -> None:
+        """Its log is on disk. With files left in its work folder, those go first."""
+        self._kill_init()
+        if work_left:
+            self.owner.zygote.remove_tree(str(self._work_path), self._work_removed)
+        else:
+            self._work_removed()
+
+    def _work_removed(self) -> None:
+        self._stored = True
+        self._clean_up()
+
+    def _clean_up(self) -> None:
+        if not (self._stored and self._init_gone) or self._cleaning:
+            return
+        self._cleaning = True
+        self.owner.loop.forget(self._event_fd)
+        for fd in (self._event_fd, self._pidfd):
+            if fd >= 0:
+                os.close(fd)
+        self.spool.close()
+        self._remove_cgroup()
+
+    def _remove_cgroup(self) -> None:
+        if self.cgroup is not None and not self.cgroup.remove():
+            now_s = time.monotonic()
+            if self._cgroup_deadline_s is None:
+                self._cgroup_deadline_s = now_s + self.owner.cleanup_timeout_s
+            if now_s < self._cgroup_deadline_s:
+                self.owner.loop.after(_CGROUP_RETRY_S, self._remove_cgroup)
+                return
+            self.owner.warn("WARN", "cgroup not removed within cleanupTimeout", jobId=self.job_id)
+        assert self._end is not None
+        if self._set_up_failure is not None:
+            self.owner.job_refused(self, self._set_up_failure)
+        else:
+            self.owner.job_ended(self, self._end)
+
+    def _cancel_timers(self) -> None:
+        for timer in (self._timeout, self._rest):
+            if timer is not None:
+                timer.cancel()
+
+    @property
+    def _status_path(self) -> Path:
+        return self.owner.folder.status(self.job_id)
+
+    @property
+    def _work_path(self) -> Path:
+        return self.owner.folder.work_of(self.job_id)
+
+
+def _as_dict(end: JobEnd) -> dict[str, object]:
+    return {name: getattr(end, name) for name in JobEnd.__slots__}

@@ -1,0 +1,75 @@
+"""
+How a job ended, from what is known of it: one pure function.
+
+Runs in: supervisor. May not: do I/O.
+Source: API specification, "Job Status Values", "StopJob"; bash(1) "EXIT STATUS" for 126, 127 and 128 + n.
+"""
+
+import os
+import signal
+from dataclasses import dataclass
+from typing import Final
+
+from joblet.domain.job import STOPPED_EXIT_CODE, JobState
+
+KILLED_EXIT_CODE: Final = 128 + signal.SIGKILL
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """
+    What is known when nothing of the job is left.
+
+    Args:
+        wait_status: Of the command, as wait(2) gives it; None when its init died before telling.
+        stop_reason: Why a stop was asked for before the command ended; None when none was.
+        oom_kills: Processes of the job that the kernel killed for memory.
+        failure: Why the command could not be executed (exit code 126 or 127); empty otherwise.
+        memory_max_bytes: For the words.
+    """
+
+    wait_status: int | None
+    stop_reason: str | None = None
+    oom_kills: int = 0
+    failure: str = ""
+    memory_max_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What is reported of it."""
+
+    state: JobState
+    exit_code: int
+    reason: str = ""
+    signal: int = 0
+
+
+def outcome(evidence: Evidence) -> Outcome:
+    """The one end that the evidence allows."""
+    status = evidence.wait_status
+    by_signal = os.WTERMSIG(status) if status is not None and os.WIFSIGNALED(status) else 0
+    if evidence.stop_reason is not None:
+        return Outcome(JobState.STOPPED, STOPPED_EXIT_CODE, evidence.stop_reason, by_signal)
+    if status is None:
+        code, reason = KILLED_EXIT_CODE, "its init process was killed from outside"
+        by_signal = signal.SIGKILL
+    elif by_signal:
+        code, reason = 128 + by_signal, f"killed by signal {by_signal} ({signal_name(by_signal)})"
+    else:
+        code, reason = os.WEXITSTATUS(status), evidence.failure
+    if evidence.oom_kills:
+        # A parent that does not notice its killed child and exits 0 must not look like success.
+        code = code or KILLED_EXIT_CODE
+        limit = f" (maxMemory: {evidence.memory_max_bytes // (1024 * 1024)} MB)" if evidence.memory_max_bytes else ""
+        noun = "process was" if evidence.oom_kills == 1 else "processes were"
+        reason = f"out of memory: {evidence.oom_kills} {noun} killed by the kernel{limit}"
+    return Outcome(JobState.COMPLETED if code == 0 else JobState.FAILED, code, reason, by_signal)
+
+
+def signal_name(number: int) -> str:
+    """SIGTERM for 15; the number itself for one without a name (a real-time signal)."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return str(number)

@@ -1,0 +1,81 @@
+"""
+What a killed supervisor left, taken over by the next one.
+
+A living init gives back its log pipe, its log's memory and its event descriptor; a dead one left
+its status file. Everything else below the state folder and the jobs' cgroup that no record names
+was half-made, and goes.
+
+Runs in: supervisor, before it listens: it may read the disk here, nothing waits for it yet.
+May not: import outside the standard library.
+"""
+
+import logging
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from joblet.logs.spool import Spool
+from joblet.statefolder import StateFolder
+from joblet.supervisor.job import Owner, Record, SupervisedJob
+from joblet.supervisor.linux.cgroups.tree import Cgroups
+from joblet.supervisor.status import Reattached, Status, read_status, reattach
+
+log = logging.getLogger("joblet.supervisor")
+
+Found = tuple[SupervisedJob, Status, int]
+
+
+def recover(owner: Owner, cgroups: Cgroups | None) -> list[Found]:
+    """
+    Every job that a predecessor started and nobody has forgotten.
+
+    Returns:
+        (job, its status, pidfd of its init or -1): to be handed to `SupervisedJob.adopted` once
+        the supervisor knows them all.
+    """
+    found: list[Found] = []
+    for path in sorted(owner.folder.run.iterdir()):
+        status = read_status(path)
+        record = _record(path, status)
+        if status is None or record is None:
+            # Its init checks that the supervisor lives only after the whole record is written: it never ran.
+            path.unlink(missing_ok=True)
+            continue
+        found.append(_take_over(owner, cgroups, record, status))
+    _remove_unknown(owner.folder, cgroups, {job.job_id: job for job, _, _ in found})
+    return found
+
+
+def _record(path: Path, status: Status | None) -> Record | None:
+    if status is None:
+        return None
+    try:
+        record = Record.decode(status.record)
+    except ValueError as error:
+        log.warning("%s: %s", path, error)
+        return None
+    return record if record.job_id == path.name else None
+
+
+def _take_over(owner: Owner, cgroups: Cgroups | None, record: Record, status: Status) -> Found:
+    cgroup = cgroups.reopen(record.job_id) if cgroups is not None and record.cgroup else None
+    init: Reattached | None = reattach(status)
+    log_path = owner.folder.log(record.job_id)
+    if init is None:
+        job = SupervisedJob(owner, record, Spool(-1, -1, log_path), -1, cgroup)
+        return job, status, -1
+    os.set_blocking(init.log_read_fd, False)
+    job = SupervisedJob(owner, record, Spool(init.log_read_fd, init.log_memfd, log_path), init.event_fd, cgroup)
+    return job, status, init.pidfd
+
+
+def _remove_unknown(folder: StateFolder, cgroups: Cgroups | None, known: Mapping[str, SupervisedJob]) -> None:
+    for work in folder.work.iterdir():
+        if work.name not in known:
+            shutil.rmtree(work, ignore_errors=True)
+    if cgroups is not None:
+        for job_id in cgroups.leftovers():
+            if job_id not in known and (cgroup := cgroups.reopen(job_id)) is not None:
+                cgroup.kill()
+                cgroup.remove()

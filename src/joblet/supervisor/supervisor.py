@@ -1,0 +1,365 @@
+"""
+The supervisor: owns every job of one state folder, whether or not a server listens.
+
+Runs in: supervisor. May not: block, fork, import outside the standard library.
+Source: `engine/protocol.py` for what it says and hears.
+"""
+
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from joblet.domain.limits import Limits
+from joblet.engine.protocol import (
+    VERSION,
+    Attach,
+    Down,
+    Forget,
+    Hello,
+    JobEnd,
+    LogSize,
+    Message,
+    Refused,
+    Started,
+    StartJob,
+    StopJob,
+    UnwatchLog,
+    Warn,
+    WatchLog,
+)
+from joblet.logs.spool import Spool, memory_file, output_pipe
+from joblet.logs.writer import Finish, Writer
+from joblet.statefolder import StateFolder
+from joblet.supervisor.connection import Connection
+from joblet.supervisor.job import Record, SupervisedJob
+from joblet.supervisor.launcher import Launched, LaunchFailed, LaunchRequest, Zygote, ZygoteDied
+from joblet.supervisor.linux.cgroups.tree import CgroupError, Cgroups
+from joblet.supervisor.loop import Loop
+
+FIRST_JOB_UID: Final = 1_900_000_000  # above every range that systemd's UIDS-GIDS document assigns
+MAX_JOBS: Final = 65_536
+FIRST_SERVER_WAIT_S: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """
+    What the supervisor is told when it starts.
+
+    Args:
+        stay: Do not end when no server is connected and no job is left (a service of its own).
+        pids_max: Processes and threads a job may have.
+        log_memory_bytes: Output of all jobs that may wait for the disk in memory.
+    """
+
+    stay: bool = False
+    cleanup_timeout_s: float = 5.0
+    pids_max: int = 4096
+    log_memory_bytes: int = 1024 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """Why no job can be started here; `kind` and `words` are those of Refused."""
+
+    kind: str
+    words: str
+
+
+class RestartNeeded(Exception):
+    """The zygote died: the supervisor must start over in place; its jobs run on meanwhile."""
+
+
+class Supervisor:
+    """
+    Everything one state folder's jobs need.
+
+    Args:
+        cgroups: None when limits are not enforced; `limits_enforced` then says why.
+        broken: Set when jobs cannot be isolated at all (no privilege).
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        folder: StateFolder,
+        zygote: Zygote,
+        writer: Writer,
+        cgroups: Cgroups | None,
+        limits_enforced: str,
+        broken: Broken | None,
+        settings: Settings,
+    ) -> None:
+        self.loop = loop
+        self.folder = folder
+        self.zygote = zygote
+        self.writer = writer
+        self.cleanup_timeout_s = settings.cleanup_timeout_s
+        self._cgroups = cgroups
+        self._limits_enforced = limits_enforced
+        self._broken = broken
+        self._settings = settings
+        self._jobs: dict[str, SupervisedJob] = {}
+        self._spools: dict[Spool, SupervisedJob] = {}
+        self._starters: dict[str, Connection] = {}
+        self._ends: dict[str, JobEnd] = {}
+        self._connections: set[Connection] = set()
+        self._watchers: dict[str, set[Connection]] = {}
+        self._free_slots = list(range(MAX_JOBS - 1, -1, -1))
+        self._received_bytes = 0
+        self._stored_bytes: dict[Spool, int] = {}
+        self._held: set[SupervisedJob] = set()
+        self._going_down = False
+        loop.watch(writer.event_fd, self._disk_progress)
+        if zygote.fd >= 0:
+            loop.watch(zygote.fd, self._zygote_ready)
+
+    # Servers
+
+    def listen(self, listener: socket.socket) -> None:
+        """Serve whoever connects."""
+        listener.setblocking(False)
+        self.loop.watch(listener.fileno(), lambda _events: self._accept(listener))
+        self.loop.after(FIRST_SERVER_WAIT_S, self._end_if_idle)
+
+    def _accept(self, listener: socket.socket) -> None:
+        try:
+            sock, _ = listener.accept()
+        except OSError:  # gone before we looked, or no descriptor left: it will try again
+            return
+        self._connections.add(Connection(self.loop, sock, self._received, self._disconnected))
+
+    def _disconnected(self, connection: Connection, _why: str) -> None:
+        self._connections.discard(connection)
+        for job_id in [job_id for job_id, watchers in self._watchers.items() if connection in watchers]:
+            self._unwatch(connection, job_id)
+        self._starters = {job_id: who for job_id, who in self._starters.items() if who is not connection}
+        self._end_if_idle()
+
+    def _received(self, connection: Connection, message: Message) -> None:
+        if not connection.greeted and not isinstance(message, Hello):
+            connection.close("the first message was not Hello")
+            return
+        match message:
+            case Hello():
+                self._greet(connection, message)
+            case StartJob():
+                self._start(connection, message)
+            case StopJob(job_id=job_id, reason=reason):
+                if job := self._jobs.get(job_id):
+                    job.stop(reason)
+            case WatchLog(job_id=job_id):
+                self._watch(connection, job_id)
+            case UnwatchLog(job_id=job_id):
+                self._unwatch(connection, job_id)
+            case Forget(job_ids=job_ids):
+                for job_id in job_ids:
+                    if self._ends.pop(job_id, None) is not None:
+                        self.writer.remove(self.folder.status(job_id))
+            case Down():
+                self.go_down()
+            case _:
+                connection.close(f"a supervisor is not told {type(message).__name__}")
+
+    def _greet(self, connection: Connection, hello: Hello) -> None:
+        if hello.version != VERSION:
+            connection.close(f"protocol version {hello.version} is not {VERSION}")
+            return
+        connection.greeted = True
+        running = {job.job_id: [job.started_ns, job.pid] for job in self._jobs.values() if job.started_ns}
+        connection.send(Attach(VERSION, running, self._limits_enforced))
+        for end in self._ends.values():
+            connection.send(end)
+
+    def _broadcast(self, message: Message) -> None:
+        for connection in list(self._connections):
+            if connection.greeted:
+                connection.send(message)
+
+    # Starting
+
+    def _start(self, connection: Connection, wanted: StartJob) -> None:
+        refusal = self._refusal(wanted.job_id)
+        if refusal is not None:
+            connection.send(Refused(wanted.job_id, refusal.kind, refusal.words))
+            return
+        try:
+            job, request = self._prepare(wanted)
+        except CgroupError as error:
+            connection.send(Refused(wanted.job_id, "cgroup", str(error)))
+            return
+        except OSError as error:
+            connection.send(Refused(wanted.job_id, "isolation", (error.strerror or str(error)).lower()))
+            return
+        self._add(job)
+        self._starters[job.job_id] = connection
+        self.zygote.launch(request)
+
+    def _refusal(self, job_id: str) -> Broken | None:
+        if self._going_down:
+            return Broken("busy", "the server is going down")
+        if self._broken is not None:
+            return self._broken
+        if job_id in self._jobs or job_id in self._ends:
+            return Broken("busy", f"job {job_id} exists")
+        if not self._free_slots:
+            return Broken("busy", f"{MAX_JOBS} jobs are already running")
+        return None
+
+    def _prepare(self, wanted: StartJob) -> tuple[SupervisedJob, LaunchRequest]:
+        limits = Limits(wanted.cpu_max_percent, wanted.cpu_cores, wanted.memory_max_bytes, wanted.io_max_bytes_per_s)
+        cgroup = None
+        if self._cgroups is not None:
+            cgroup = self._cgroups.create(wanted.job_id, limits, self.folder.work)
+        opened: list[int] = []
+        try:
+            log_read, log_write = output_pipe()
+            opened += (log_read, log_write)
+            memory = memory_file(wanted.job_id)
+            opened.append(memory)
+            event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            opened.append(event)
+            spool = Spool(log_read, memory, self.folder.log(wanted.job_id))
+        except OSError:
+            for fd in opened:
+                os.close(fd)
+            if cgroup is not None:
+                cgroup.remove()
+            raise
+        slot = self._free_slots.pop()
+        record = Record(wanted.job_id, slot, wanted.timeout_s, wanted.memory_max_bytes, cgroup is not None)
+        job = SupervisedJob(self, record, spool, event, cgroup)
+        request = LaunchRequest(
+            job_id=wanted.job_id,
+            argv=wanted.argv,
+            environment=wanted.environment,
+            work_dir=wanted.work_dir,
+            uid=FIRST_JOB_UID + slot,
+            record=record.encode(),
+            log_read_fd=log_read,
+            log_write_fd=log_write,
+            log_memfd=memory,
+            event_fd=event,
+            cgroup_fd=-1 if cgroup is None else cgroup.fd,
+            nproc_max=self._settings.pids_max,
+        )
+        return job, request
+
+    def _add(self, job: SupervisedJob) -> None:
+        self._jobs[job.job_id] = job
+        self._spools[job.spool] = job
+        self._received_bytes += job.spool.backlog_bytes
+        self._stored_bytes[job.spool] = job.spool.stored_bytes
+
+    def _zygote_ready(self, _events: int) -> None:
+        try:
+            replies = self.zygote.replies()
+        except ZygoteDied as error:
+            raise RestartNeeded(str(error)) from None
+        for reply in replies:
+            match reply:
+                case Launched(job_id=job_id, pid=pid, pidfd=pidfd):
+                    self._jobs[job_id].launched(pid, pidfd)
+                case LaunchFailed(job_id=job_id, words=words):
+                    self._jobs[job_id].launch_failed(words)
+
+    # Jobs tell (see `job.Owner`)
+
+    def job_started(self, job: SupervisedJob) -> None:
+        """Tell whoever asked for it."""
+        if starter := self._starters.pop(job.job_id, None):
+            starter.send(Started(job.job_id, job.started_ns, job.pid))
+
+    def job_refused(self, job: SupervisedJob, words: str) -> None:
+        """Tell whoever asked for it; nothing is kept."""
+        self._drop(job)
+        self.writer.remove(self.folder.status(job.job_id))
+        if starter := self._starters.pop(job.job_id, None):
+            starter.send(Refused(job.job_id, "isolation", words))
+        self._end_if_idle()
+
+    def job_ended(self, job: SupervisedJob, end: JobEnd) -> None:
+        """Tell every server, and keep it until one has stored it."""
+        self._drop(job)
+        self._watchers.pop(job.job_id, None)
+        self._ends[job.job_id] = end
+        self._broadcast(end)
+        self._end_if_idle()
+
+    def job_moved(self, job: SupervisedJob, moved_bytes: int) -> bool:
+        """Bytes came in; whether there is memory for more."""
+        if moved_bytes:
+            self._received_bytes += moved_bytes
+            self.writer.dirty(job.spool)
+        if self._received_bytes <= self._settings.log_memory_bytes:
+            return True
+        if not self._held:
+            self.warn("WARN", "log memory is full: jobs wait for the disk", bytes=str(self._received_bytes))
+        self._held.add(job)
+        return False
+
+    def warn(self, level: str, message: str, **fields: str) -> None:
+        """A line for the log of every server that listens."""
+        self._broadcast(Warn(level, message, fields))
+
+    def _drop(self, job: SupervisedJob) -> None:
+        self._jobs.pop(job.job_id, None)
+        self._spools.pop(job.spool, None)
+        self._stored_bytes.pop(job.spool, None)
+        self._held.discard(job)
+        self._free_slots.append(job.record.slot)
+
+    # Logs
+
+    def _disk_progress(self, _events: int) -> None:
+        for what in self.writer.done():
+            spool = what.spool if isinstance(what, Finish) else what
+            job = self._spools.get(spool)
+            if job is None:
+                continue
+            self._received_bytes -= spool.stored_bytes - self._stored_bytes[spool]
+            self._stored_bytes[spool] = spool.stored_bytes
+            for watcher in list(self._watchers.get(job.job_id, ())):
+                watcher.send(LogSize(job.job_id, spool.stored_bytes))
+            if isinstance(what, Finish):
+                job.stored(what.work_left)
+        if self._held and self._received_bytes <= self._settings.log_memory_bytes // 2:
+            held, self._held = self._held, set()
+            for job in held:
+                job.resume_draining()
+
+    def _watch(self, connection: Connection, job_id: str) -> None:
+        if job := self._jobs.get(job_id):
+            self._watchers.setdefault(job_id, set()).add(connection)
+            connection.send(LogSize(job_id, job.spool.stored_bytes))
+
+    def _unwatch(self, connection: Connection, job_id: str) -> None:
+        watchers = self._watchers.get(job_id)
+        if watchers is not None:
+            watchers.discard(connection)
+            if not watchers:
+                del self._watchers[job_id]
+
+    # Life of the supervisor itself
+
+    def adopt(self, jobs: Sequence[SupervisedJob]) -> None:
+        """A predecessor's jobs, found by `recovery.py`."""
+        taken = {job.record.slot for job in jobs}
+        self._free_slots = [slot for slot in self._free_slots if slot not in taken]
+        for job in jobs:
+            self._add(job)
+
+    def go_down(self) -> None:
+        """Stop every job, then end."""
+        self._going_down = True
+        for job in list(self._jobs.values()):
+            job.stop("the server was taken down")
+        self._end_if_idle()
+
+    def _end_if_idle(self) -> None:
+        if self._jobs:
+            return
+        if self._going_down or not (self._connections or self._settings.stay):
+            self.loop.stop()
