@@ -1,0 +1,46 @@
+"""How a job's end is worded, from what is known of it.
+
+Runs in: pytest.
+"""
+
+import signal
+
+import pytest
+
+from joblet.domain.job import JobState
+from joblet.supervisor.outcome import Evidence, Outcome, outcome
+
+EXIT_0, EXIT_3, SIGTERM, SIGKILL = 0, 3 << 8, int(signal.SIGTERM), int(signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("evidence", "expected"),
+    [
+        (Evidence(EXIT_0), Outcome(JobState.COMPLETED, 0)),
+        (Evidence(EXIT_3), Outcome(JobState.FAILED, 3)),
+        (Evidence(SIGTERM), Outcome(JobState.FAILED, 143, "killed by signal 15 (SIGTERM)", 15)),
+        (Evidence(40), Outcome(JobState.FAILED, 168, "killed by signal 40 (40)", 40)),
+        (Evidence(None), Outcome(JobState.FAILED, 137, "its init process was killed from outside", 9)),
+        (
+            Evidence(127 << 8, failure="command not found: nothing"),
+            Outcome(JobState.FAILED, 127, "command not found: nothing"),
+        ),
+        (Evidence(EXIT_0, stop_reason="stopped on request"), Outcome(JobState.STOPPED, -1, "stopped on request")),
+        (Evidence(SIGTERM, stop_reason="r"), Outcome(JobState.STOPPED, -1, "r", 15)),
+        (Evidence(None, stop_reason="r"), Outcome(JobState.STOPPED, -1, "r")),
+        (
+            Evidence(SIGKILL, oom_kills=1, memory_max_bytes=64 << 20),
+            Outcome(JobState.FAILED, 137, "out of memory: 1 process was killed by the kernel (maxMemory: 64 MB)", 9),
+        ),
+        (
+            Evidence(EXIT_0, oom_kills=2),
+            Outcome(JobState.FAILED, 137, "out of memory: 2 processes were killed by the kernel"),
+        ),
+        (
+            Evidence(EXIT_3, oom_kills=1),
+            Outcome(JobState.FAILED, 3, "out of memory: 1 process was killed by the kernel"),
+        ),
+    ],
+)
+def test_the_end_is_what_the_evidence_says(evidence: Evidence, expected: Outcome) -> None:
+    assert outcome(evidence) == expected
