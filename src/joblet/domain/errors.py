@@ -134,3 +134,10 @@ class StorageFailed(JobletError):
 
     def __init__(self, why: str) -> None:
         super().__init__(f"job creation failed: {why}")
+
+
+class ShuttingDown(JobletError):
+    """The server ends; its jobs do not."""
+
+    def __init__(self) -> None:
+        super().__init__("server is shutting down: its jobs keep running, connect again when it is back")
