@@ -7,7 +7,7 @@ against the fake and against the real thing.
 Runs in: server loop. May not: import an adapter, grpc or sqlite3.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -21,11 +21,13 @@ class Attached:
 
     Args:
         running: Every job whose command has been started and whose end is not yet known.
-            Ends that nobody has forgotten follow as `JobEnded`, also those of an earlier engine's jobs.
+        ended: Every job whose end nobody has forgotten, also those of an earlier engine: each follows as
+            `JobEnded`. Without this list, a job that ended unwatched could not be told from one that is lost.
         limits_enforced: "yes", or why limits are not enforced here.
     """
 
     running: Mapping[JobId, Running]
+    ended: Collection[JobId]
     limits_enforced: str = "yes"
 
 
@@ -194,4 +196,19 @@ class Clock(Protocol):
 
     def now_ns(self) -> int:
         """Nanoseconds since the epoch, UTC."""
+        ...
+
+
+class Journal(Protocol):
+    """The server's log, for administrators."""
+
+    def log(self, level: str, message: str, **fields: object) -> None:
+        """
+        Write one line.
+
+        Args:
+            level: DEBUG, INFO, WARN or ERROR.
+            message: What happened, the same words each time.
+            fields: On which values; never a secret and never an environment variable's value.
+        """
         ...

@@ -8,7 +8,7 @@ connection, never the process.
 
     server                                   supervisor
     Hello(version)                 ──►
-                                   ◄──       Attach(running, limits_enforced)
+                                   ◄──       Attach(running, ended, …)
                                    ◄──       JobEnd(...)          each end not yet forgotten
     StartJob(...)                  ──►
                                    ◄──       Started | Refused
@@ -45,10 +45,11 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Attach:
-    """First answer: what runs. `running` maps an id to [started_ns, pid]."""
+    """First answer: what runs. `running` maps an id to [started_ns, pid]; `ended` names the ends that follow."""
 
     version: int
     running: dict[str, list[int]]
+    ended: list[str]
     limits_enforced: str
 
 
