@@ -32,7 +32,7 @@ from joblet.engine.protocol import (
 
 ONE_OF_EACH: list[Message] = [
     Hello(),
-    Attach(1, {"a": [5, 7]}, "yes"),
+    Attach(1, {"a": [5, 7]}, ["b"], "yes"),
     StartJob("a", ["echo", "ü\n"], {"K": "V"}, "", 3600.0, 100, "0-1", 1 << 40, 0),
     Started("a", 5, 7),
     Refused("a", "cgroup", "permission denied"),

@@ -277,7 +277,8 @@ class SupervisedEngine:
         if attach.version != VERSION:
             raise ProtocolError(f"protocol version {attach.version} is not {VERSION}: restart the supervisor")
         running = {JobId(job_id): Running(start, pid) for job_id, (start, pid) in attach.running.items()}
-        self._events.put_nowait(Attached(running, attach.limits_enforced))
+        ended = frozenset(JobId(job_id) for job_id in attach.ended)
+        self._events.put_nowait(Attached(running, ended, attach.limits_enforced))
         self._attached.set()
 
 
@@ -322,10 +323,9 @@ def _refusal(refused: Refused) -> JobletError:
     match refused.kind:
         case "cgroup":
             return CgroupSetupFailed(refused.message)
-        case "isolation":
-            return IsolationFailed(refused.message)
         case _:
-            return EngineUnavailable(refused.message)
+            # Also "busy": EngineUnavailable would mean that the job may run.
+            return IsolationFailed(refused.message)
 
 
 def _ended(end: JobEnd) -> Ended:

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from joblet.domain.job import Job, JobId
 from joblet.domain.limits import Machine
-from joblet.ports import Clock, Engine, Journal, JobStore, LogStore
+from joblet.ports import Clock, Engine, JobStore, Journal, LogStore
 from joblet.services.request import JobDefaults, JobRequest
 
 
@@ -57,19 +57,15 @@ class Jobs:
 
     def listen(self, listener: JobListener) -> None:
         """Tell this listener too, from now on."""
-        ...
 
     async def consume(self) -> None:
         """Follow the engine's events until it is closed: one task for the life of the server."""
-        ...
 
     async def attached(self) -> None:
         """Wait until the engine has answered and the store agrees with it: then the server may take calls."""
-        ...
 
     async def close(self) -> None:
         """Finish the starts under way and store what is known. Jobs run on. Call before the store is closed."""
-        ...
 
     async def run(self, request: JobRequest) -> Job:
         """

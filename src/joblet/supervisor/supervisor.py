@@ -169,7 +169,7 @@ class Supervisor:
             return
         connection.greeted = True
         running = {job.job_id: [job.started_ns, job.pid] for job in self._jobs.values() if job.started_ns}
-        connection.send(Attach(VERSION, running, self._limits_enforced))
+        connection.send(Attach(VERSION, running, list(self._ends), self._limits_enforced))
         for end in self._ends.values():
             connection.send(end)
 
