@@ -133,7 +133,8 @@ def _run(folder: StateFolder, options: argparse.Namespace, ready: _Ready, lock: 
         os.execv(sys.executable, sys.orig_argv)
     folder.socket.unlink(missing_ok=True)
     writer.close()
-    zygote.close()
+    if zygote is not None:
+        zygote.close()
     os.close(lock)
     return 0
 
@@ -145,8 +146,8 @@ def _cgroups(slice_path: Path, mode: str) -> tuple[Cgroups | None, str]:
     return None, opened
 
 
-def _zygote(folder: StateFolder) -> tuple[Zygote, Broken | None]:
-    """The zygote; without privilege a closed one, and the words every job is refused with."""
+def _zygote(folder: StateFolder) -> tuple[Zygote | None, Broken | None]:
+    """The zygote; without privilege none, and the words every job is refused with."""
     try:
         unshare_mounts()
         tree = build_tree(folder.root)
@@ -154,7 +155,7 @@ def _zygote(folder: StateFolder) -> tuple[Zygote, Broken | None]:
     except OSError as error:
         words = (error.strerror or str(error)).lower()
         log.error("jobs cannot be isolated: %s", error)
-        return Zygote.absent(), Broken("isolation", words)
+        return None, Broken("isolation", words)
 
 
 def _listen(folder: StateFolder) -> socket.socket:

@@ -91,10 +91,13 @@ class Owner(Protocol):
     """What a job needs of the supervisor that owns it."""
 
     loop: Loop
-    zygote: Zygote
     writer: Writer
     folder: StateFolder
     cleanup_timeout_s: float
+
+    @property
+    def zygote(self) -> Zygote:
+        """Who removes what a job left in its work folder."""
 
     def job_started(self, job: "SupervisedJob") -> None:
         """Its command runs (or could not be executed and has already ended)."""

@@ -19,7 +19,7 @@ from joblet.logs.spool import Spool
 from joblet.statefolder import StateFolder
 from joblet.supervisor.job import Owner, Record, SupervisedJob
 from joblet.supervisor.linux.cgroups.tree import Cgroups
-from joblet.supervisor.status import Reattached, Status, read_status, reattach
+from joblet.supervisor.status import Status, read_status, reattach
 
 log = logging.getLogger("joblet.supervisor")
 
@@ -36,7 +36,7 @@ def recover(owner: Owner, cgroups: Cgroups | None) -> list[Found]:
     """
     found: list[Found] = []
     for path in sorted(owner.folder.run.iterdir()):
-        status = read_status(path)
+        status = _status(path)
         record = _record(path, status)
         if status is None or record is None:
             # Its init checks that the supervisor lives only after the whole record is written: it never ran.
@@ -45,6 +45,14 @@ def recover(owner: Owner, cgroups: Cgroups | None) -> list[Found]:
         found.append(_take_over(owner, cgroups, record, status))
     _remove_unknown(owner.folder, cgroups, {job.job_id: job for job, _, _ in found})
     return found
+
+
+def _status(path: Path) -> Status | None:
+    try:
+        return read_status(path)
+    except ValueError as error:
+        log.warning("%s", error)
+        return None
 
 
 def _record(path: Path, status: Status | None) -> Record | None:
@@ -60,14 +68,14 @@ def _record(path: Path, status: Status | None) -> Record | None:
 
 def _take_over(owner: Owner, cgroups: Cgroups | None, record: Record, status: Status) -> Found:
     cgroup = cgroups.reopen(record.job_id) if cgroups is not None and record.cgroup else None
-    init: Reattached | None = reattach(status)
+    init = reattach(status)
     log_path = owner.folder.log(record.job_id)
     if init is None:
         job = SupervisedJob(owner, record, Spool(-1, -1, log_path), -1, cgroup)
         return job, status, -1
-    os.set_blocking(init.log_read_fd, False)
-    job = SupervisedJob(owner, record, Spool(init.log_read_fd, init.log_memfd, log_path), init.event_fd, cgroup)
-    return job, status, init.pidfd
+    pidfd, log_read, log_memory, event = init
+    os.set_blocking(log_read, False)
+    return SupervisedJob(owner, record, Spool(log_read, log_memory, log_path), event, cgroup), status, pidfd
 
 
 def _remove_unknown(folder: StateFolder, cgroups: Cgroups | None, known: Mapping[str, SupervisedJob]) -> None:

@@ -7,7 +7,7 @@ Source: `engine/protocol.py` for what it says and hears.
 
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -40,6 +40,16 @@ from joblet.supervisor.loop import Loop
 
 FIRST_JOB_UID: Final = 1_900_000_000  # above every range that systemd's UIDS-GIDS document assigns
 MAX_JOBS: Final = 65_536
+# Nothing of the server's own environment reaches a job; what it sets itself wins over these.
+BASE_ENVIRONMENT: Final[Mapping[str, str]] = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/work",
+    "USER": "job",
+    "LOGNAME": "job",
+    "SHELL": "/bin/sh",
+    "TMPDIR": "/tmp",
+    "LANG": "C.UTF-8",
+}
 FIRST_SERVER_WAIT_S: Final = 30.0
 
 
@@ -77,15 +87,15 @@ class Supervisor:
     Everything one state folder's jobs need.
 
     Args:
+        zygote: None when `broken` says why jobs cannot be isolated at all (no privilege).
         cgroups: None when limits are not enforced; `limits_enforced` then says why.
-        broken: Set when jobs cannot be isolated at all (no privilege).
     """
 
     def __init__(
         self,
         loop: Loop,
         folder: StateFolder,
-        zygote: Zygote,
+        zygote: Zygote | None,
         writer: Writer,
         cgroups: Cgroups | None,
         limits_enforced: str,
@@ -94,7 +104,7 @@ class Supervisor:
     ) -> None:
         self.loop = loop
         self.folder = folder
-        self.zygote = zygote
+        self._zygote = zygote
         self.writer = writer
         self.cleanup_timeout_s = settings.cleanup_timeout_s
         self._cgroups = cgroups
@@ -113,7 +123,7 @@ class Supervisor:
         self._held: set[SupervisedJob] = set()
         self._going_down = False
         loop.watch(writer.event_fd, self._disk_progress)
-        if zygote.fd >= 0:
+        if zygote is not None:
             loop.watch(zygote.fd, self._zygote_ready)
 
     # Servers
@@ -195,7 +205,16 @@ class Supervisor:
             return
         self._add(job)
         self._starters[job.job_id] = connection
-        self.zygote.launch(request)
+        try:
+            self.zygote.launch(request)
+        except OSError as error:
+            job.launch_failed((error.strerror or str(error)).lower())
+
+    @property
+    def zygote(self) -> Zygote:
+        """Who launches; there is one wherever a job is."""
+        assert self._zygote is not None
+        return self._zygote
 
     def _refusal(self, job_id: str) -> Broken | None:
         if self._going_down:
@@ -234,7 +253,7 @@ class Supervisor:
         request = LaunchRequest(
             job_id=wanted.job_id,
             argv=wanted.argv,
-            environment=wanted.environment,
+            environment={**BASE_ENVIRONMENT, "HOSTNAME": wanted.job_id.partition("-")[0], **wanted.environment},
             work_dir=wanted.work_dir,
             uid=FIRST_JOB_UID + slot,
             record=record.encode(),
