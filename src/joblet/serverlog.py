@@ -21,8 +21,6 @@ from collections.abc import Callable, Mapping
 from enum import IntEnum
 from typing import Final
 
-Value = str | int | float
-
 
 class Level(IntEnum):
     """How much a record matters."""
@@ -35,7 +33,7 @@ class Level(IntEnum):
 
 class ServerLog:
     """
-    Records from `level` on, as lines.
+    Records from `level` on, as lines; the `ports.Journal` of a real server.
 
     Args:
         write: Takes one line with its newline; must not block.
@@ -47,34 +45,38 @@ class ServerLog:
         self._write = write
         self._now_ns = now_ns
 
-    def debug(self, message: str, **fields: Value) -> None:
+    def debug(self, message: str, **fields: object) -> None:
         """How something came about."""
         self.record(Level.DEBUG, message, fields)
 
-    def info(self, message: str, **fields: Value) -> None:
+    def info(self, message: str, **fields: object) -> None:
         """What the server is there for: the life of jobs, and its own."""
         self.record(Level.INFO, message, fields)
 
-    def warn(self, message: str, **fields: Value) -> None:
+    def warn(self, message: str, **fields: object) -> None:
         """A limit violated, a slow client, a trouble it recovered from."""
         self.record(Level.WARN, message, fields)
 
-    def error(self, message: str, **fields: Value) -> None:
+    def error(self, message: str, **fields: object) -> None:
         """A job or a call failed through the server, or somebody could not be authenticated."""
         self.record(Level.ERROR, message, fields)
 
-    def failure(self, message: str, error: BaseException, **fields: Value) -> None:
+    def log(self, level: str, message: str, **fields: object) -> None:
+        """See `ports.Journal`."""
+        self.record(Level[level], message, fields)
+
+    def failure(self, message: str, error: BaseException, **fields: object) -> None:
         """An error nobody foresaw, with its traceback in one field."""
         trace = "".join(traceback.format_exception(error))
         self.record(Level.ERROR, message, {**fields, "error": repr(error), "traceback": trace})
 
-    def record(self, level: Level, message: str, fields: Mapping[str, Value]) -> None:
+    def record(self, level: Level, message: str, fields: Mapping[str, object]) -> None:
         """Write one record, if its level is wanted."""
         if level >= self._level:
             self._write(line(self._now_ns(), level, message, fields))
 
 
-def line(now_ns: int, level: Level, message: str, fields: Mapping[str, Value]) -> str:
+def line(now_ns: int, level: Level, message: str, fields: Mapping[str, object]) -> str:
     """One record as it is written."""
     at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now_ns // 1_000_000_000))
     text = f"[{at}] [{level.name}] {escaped(message)}"
@@ -92,7 +94,7 @@ def milliseconds(duration_s: float) -> str:
 _QUOTED_IF_PRESENT: Final = frozenset(' "=|\\')
 
 
-def quoted(value: Value) -> str:
+def quoted(value: object) -> str:
     """A value as it stands when it can only be read one way, else in quotes with escapes."""
     text = str(value)
     if text and text.isprintable() and _QUOTED_IF_PRESENT.isdisjoint(text):

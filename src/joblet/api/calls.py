@@ -19,7 +19,7 @@ from grpc import StatusCode, aio
 
 from joblet.api import roles, status
 from joblet.domain.errors import JobletError
-from joblet.serverlog import Level, ServerLog, Value, milliseconds
+from joblet.serverlog import Level, ServerLog, milliseconds
 
 # A message is of whatever class the method has: only the servicer knows, so this module has to say Any.
 Context = aio.ServicerContext[Any, Any]
@@ -162,7 +162,7 @@ class _Record:
     def ended(self, code: StatusCode, why: str = "") -> None:
         """Write the line; how loud depends on the code."""
         level, message = _LINE.get(code, (Level.WARN, "call refused"))
-        fields: dict[str, Value] = {
+        fields: dict[str, object] = {
             "request": self.number,
             "method": self.method,
             "peer": self.peer,

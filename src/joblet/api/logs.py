@@ -1,0 +1,37 @@
+"""
+GetJobLogs, once for both services that offer it.
+
+Runs in: server loop.
+Source: API specification, "GetJobLogs", "Streaming Behavior".
+"""
+
+from grpc import aio
+
+from joblet.services.logs import STALL_TIMEOUT_S, Logs, deliver
+from joblet.wire import joblet_pb2 as pb
+
+
+class LogCalls:
+    """
+    The stream of one job's log.
+
+    Args:
+        stall_timeout_s: How long one piece may wait for a client before it is removed.
+    """
+
+    def __init__(self, logs: Logs, *, stall_timeout_s: float = STALL_TIMEOUT_S) -> None:
+        self._logs = logs
+        self._stall_timeout_s = stall_timeout_s
+
+    async def GetJobLogs(
+        self, request: pb.GetJobLogsReq, context: aio.ServicerContext[pb.GetJobLogsReq, pb.DataChunk]
+    ) -> None:
+        """Write the log piece by piece; `write` waits while HTTP/2's windows are full, which is the flow control."""
+        stream = self._logs.stream(
+            request.id, offset_bytes=request.offset, tail_lines=request.tail, follow=not request.noFollow
+        )
+        await deliver(
+            stream,
+            lambda piece: context.write(pb.DataChunk(payload=piece)),
+            stall_timeout_s=self._stall_timeout_s,
+        )
