@@ -1,0 +1,298 @@
+"""
+The client for programs with an asyncio event loop; call for call the same as `synchronous.JobletClient`.
+
+Runs in: a user's program, its event loop. May not: block the loop (reading the credentials aside).
+Source: API specification, "API Methods".
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, TypeVar, cast
+
+from grpc import aio
+
+from joblet.client import convert
+from joblet.client.connection import (
+    DEFAULT_SERVER,
+    DEFAULT_TIMEOUT_S,
+    address_of,
+    channel_credentials,
+    channel_options,
+    error_of,
+)
+from joblet.client.credentials import SERVER_VARIABLE, Credentials
+from joblet.client.errors import ClientError, NoAnswer
+from joblet.client.results import Job, JobStatus, StoppedJob
+from joblet.client.resumption import AFTER_THE_END, PATIENCE_S, Position, gave_up, is_lost
+from joblet.domain.errors import JobletError
+from joblet.wire import joblet_pb2 as pb
+from joblet.wire.joblet_pb2_grpc import JobletServiceStub
+
+if TYPE_CHECKING:
+    from joblet.wire.joblet_pb2_grpc import AsyncUnaryCall, JobletServiceAsyncStub
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+
+
+class AsyncJobletClient:
+    """
+    A connection to one Joblet server, made at the first call and used by all others.
+
+    An async context manager, to be made and used in one event loop.
+
+    Args:
+        server: HOST:PORT; the port may be left out.
+        credentials: By default those that the environment names, else the files in certs/.
+        timeout_s: Longest time to wait for an answer (logs and `wait` have no such limit).
+
+    Raises:
+        BadAddress, BadCredentials: Nothing was connected.
+    """
+
+    def __init__(
+        self,
+        server: str = DEFAULT_SERVER,
+        credentials: Credentials | None = None,
+        *,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+    ) -> None:
+        self.address = address_of(server)
+        self._credentials = credentials or Credentials.from_environment()
+        self._timeout_s = timeout_s
+        self._channel = aio.secure_channel(
+            self.address, channel_credentials(self._credentials), options=channel_options(self.address)
+        )
+        self._stub = cast("JobletServiceAsyncStub", JobletServiceStub(self._channel))
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Self:
+        """
+        The server and files that JOBLET_SERVER, JOBLET_CERT_PATH, JOBLET_KEY_PATH and JOBLET_CA_PATH name.
+
+        Raises:
+            BadAddress, BadCredentials: Nothing was connected.
+        """
+        server = environ.get(SERVER_VARIABLE) or DEFAULT_SERVER
+        return cls(server, Credentials.from_environment(environ), timeout_s=timeout_s)
+
+    async def close(self) -> None:
+        """End the connection and every call on it; jobs run on."""
+        await self._channel.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def run_job(
+        self,
+        command: str,
+        args: Sequence[str] = (),
+        *,
+        cpu_max_percent: int = 0,
+        cpu_cores: str = "",
+        memory_max_bytes: int = 0,
+        io_max_bytes_per_s: int = 0,
+        timeout_s: int = 0,
+        name: str = "",
+        work_dir: str = "",
+        environment: Mapping[str, str] | None = None,
+        secret_environment: Mapping[str, str] | None = None,
+    ) -> Job:
+        """
+        Start a job; it runs on whatever becomes of this client.
+
+        Args:
+            command: Looked up in the job's PATH; no shell is involved.
+            cpu_max_percent: 100 is one core; 0, here and below, for the server's default.
+            cpu_cores: To bind to, as in "0-1,3".
+            memory_max_bytes: Rounded up to whole megabytes.
+            timeout_s: After which the job is stopped.
+            secret_environment: Variables whose values the server never shows again.
+
+        Raises:
+            InvalidCommand, InvalidLimit, InvalidRequest, NotAllowed, TooManyJobs: It was refused.
+            CgroupSetupFailed, IsolationFailed, StorageFailed, NotLinux, EngineUnavailable: It could not be started.
+            ClientError: There was no answer; after NoAnswer the job may have been started.
+        """
+        request = convert.run_request(
+            command,
+            args,
+            cpu_max_percent=cpu_max_percent,
+            cpu_cores=cpu_cores,
+            memory_max_bytes=memory_max_bytes,
+            io_max_bytes_per_s=io_max_bytes_per_s,
+            timeout_s=timeout_s,
+            name=name,
+            work_dir=work_dir,
+            environment=environment or {},
+            secret_environment=secret_environment or {},
+        )
+        return convert.started_job(await self._call(self._stub.RunJob, request))
+
+    async def get_job_status(self, job_id: str) -> JobStatus:
+        """
+        Everything known about one job.
+
+        Args:
+            job_id: Its UUID or any unique beginning of it, here and everywhere.
+
+        Raises:
+            JobNotFound, AmbiguousJobId, NotAllowed: As the server says.
+            ClientError: There was no answer.
+        """
+        return convert.job_status(await self._call(self._stub.GetJobStatus, convert.status_request(job_id)))
+
+    async def list_jobs(self) -> tuple[Job, ...]:
+        """
+        All jobs, oldest first.
+
+        Raises:
+            NotAllowed: As the server says.
+            ClientError: There was no answer.
+        """
+        return tuple(map(convert.listed_job, (await self._call(self._stub.ListJobs, pb.EmptyRequest())).jobs))
+
+    async def stop_job(self, job_id: str) -> StoppedJob:
+        """
+        SIGTERM to the job, 100 ms, SIGKILL; returns when nothing of it is left.
+
+        Raises:
+            JobNotFound, AmbiguousJobId, JobNotRunning, NotAllowed: As the server says.
+            ClientError: There was no answer.
+        """
+        return convert.stopped_job(await self._call(self._stub.StopJob, convert.stop_request(job_id)))
+
+    def get_job_logs(self, job_id: str, *, offset_bytes: int = 0, follow: bool = True) -> "AsyncJobLog":
+        """
+        The job's output, byte for byte: `async for chunk in client.get_job_logs(job_id)`.
+
+        The server is asked when the first chunk is, so its errors (JobNotFound, AmbiguousJobId, NotAllowed)
+        are raised there.
+
+        Args:
+            offset_bytes: The first byte wanted.
+            follow: Wait for more until the job has ended; else end at what is there now.
+        """
+        return AsyncJobLog(self, job_id, offset_bytes=offset_bytes, follow=follow)
+
+    async def wait(self, job_id: str) -> JobStatus:
+        """
+        Return the job's final status when it has ended. Outlasts restarts of the server.
+
+        Raises:
+            JobNotFound, AmbiguousJobId, NotAllowed: As the server says.
+            ClientError: The server could not be reached, or did not come back.
+        """
+        status = await self.get_job_status(job_id)
+        while not status.ended:
+            # Nothing is sent from beyond the log's end: the stream just ends with the job.
+            async with AsyncJobLog(self, status.id, offset_bytes=AFTER_THE_END, follow=True) as log:
+                async for _ in log:
+                    pass
+            status = await self.get_job_status(status.id)
+        return status
+
+    async def _call(
+        self,
+        call: "AsyncUnaryCall[Request, Response]",
+        request: Request,
+        *,
+        timeout_s: float | None = None,
+        wait_for_ready: bool = False,
+    ) -> Response:
+        timeout_s = self._timeout_s if timeout_s is None else timeout_s
+        try:
+            return await call(request, timeout=timeout_s, wait_for_ready=wait_for_ready)
+        except aio.AioRpcError as error:
+            raise self._error_of(error, timeout_s) from None
+
+    def _error_of(self, error: aio.AioRpcError, timeout_s: float = 0) -> JobletError | ClientError:
+        return error_of(error.code().name, error.details() or "", self.address, self._credentials, timeout_s)
+
+
+class AsyncJobLog:
+    """
+    One reader's way through one job's log: an async iterator of chunks that goes on after a lost connection.
+
+    Made by `AsyncJobletClient.get_job_logs`. An async context manager.
+    Iterating raises ServerUnreachable when the connection is lost and does not come back; `offset_bytes` then
+    tells where to go on.
+    """
+
+    def __init__(self, client: AsyncJobletClient, job_id: str, *, offset_bytes: int, follow: bool) -> None:
+        self.job_id = job_id
+        self._client = client
+        self._position = Position(offset_bytes)
+        self._follow = follow
+        self._chunks = self._read()
+
+    @property
+    def offset_bytes(self) -> int:
+        """The offset of the first byte that was not yet handed out."""
+        return self._position.offset_bytes
+
+    async def aclose(self) -> None:
+        """This reader wants no more; harmless when repeated."""
+        await self._chunks.aclose()
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        return await anext(self._chunks)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def _read(self) -> AsyncGenerator[bytes, None]:
+        client, position = self._client, self._position
+        # A beginning of an id may fit a second job by the time the connection is lost.
+        self.job_id = (await client.get_job_status(self.job_id)).id
+        now_s = asyncio.get_running_loop().time
+        while True:
+            began_s = now_s()
+            request = convert.logs_request(self.job_id, position.offset_bytes, follow=self._follow)
+            stream = client._stub.GetJobLogs(request)
+            try:
+                async for chunk in stream:
+                    position.read(len(chunk.payload))
+                    yield chunk.payload
+                return
+            except aio.AioRpcError as error:
+                reason = client._error_of(error)
+                if not is_lost(reason):
+                    raise reason from None
+            finally:
+                stream.cancel()
+            await self._await_server(position.lost(now_s() - began_s), reason)
+
+    async def _await_server(self, wait_s: float | None, reason: JobletError | ClientError) -> None:
+        """Return once the server answers again."""
+        if wait_s is None:
+            raise gave_up(self._client.address, self.job_id, self.offset_bytes, reason) from None
+        await asyncio.sleep(wait_s)
+        try:
+            # wait_for_ready: gRPC connects again as soon as it can, and only then asks.
+            await self._client._call(
+                self._client._stub.GetJobStatus,
+                convert.status_request(self.job_id),
+                timeout_s=PATIENCE_S,
+                wait_for_ready=True,
+            )
+        except NoAnswer:
+            raise gave_up(self._client.address, self.job_id, self.offset_bytes, reason) from None
+        except (JobletError, ClientError) as error:
+            if not is_lost(error):
+                raise

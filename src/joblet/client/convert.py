@@ -1,0 +1,192 @@
+"""
+Messages of the wire to results, and requests to messages: the only module of the client that knows both.
+
+Here, and nowhere past it, are the wire's units: megabytes, empty strings for "not yet", RFC 3339 text.
+
+Runs in: a user's program. May not: do I/O.
+Source: proto/joblet.proto; API specification, "Message Types".
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from joblet.client.errors import BadRequest, UnexpectedAnswer
+from joblet.client.results import Job, JobStatus, StoppedJob
+from joblet.domain.job import JobState, Usage
+from joblet.domain.limits import MIB
+from joblet.wire import joblet_pb2 as pb
+
+_INT32_MAX: Final = 2**31 - 1
+_STATES: Final = {str(state): state for state in JobState}
+
+
+def run_request(
+    command: str,
+    args: Sequence[str],
+    *,
+    cpu_max_percent: int,
+    cpu_cores: str,
+    memory_max_bytes: int,
+    io_max_bytes_per_s: int,
+    timeout_s: int,
+    name: str,
+    work_dir: str,
+    environment: Mapping[str, str],
+    secret_environment: Mapping[str, str],
+) -> pb.RunJobReq:
+    """
+    The request for a new job; memory is rounded up to the wire's whole megabytes.
+
+    Raises:
+        BadRequest: A number too large for the wire, or text that is not Unicode.
+            What the server must judge (an empty command, negative limits) is left to it.
+    """
+    if isinstance(args, str):
+        raise BadRequest("args is one string", "pass a list with one string per argument")
+    numbers = {
+        "maxCPU": cpu_max_percent,
+        "maxMemory": -(-memory_max_bytes // MIB),
+        "maxIOBPS": io_max_bytes_per_s,
+        "timeout": timeout_s,
+    }
+    for field, value in numbers.items():
+        if abs(value) > _INT32_MAX:
+            raise BadRequest(f"{field} is out of range: {value} (at most {_INT32_MAX})")
+    try:
+        return pb.RunJobReq(
+            command=command,
+            args=args,
+            maxCPU=numbers["maxCPU"],
+            maxMemory=numbers["maxMemory"],
+            maxIOBPS=numbers["maxIOBPS"],
+            timeout=numbers["timeout"],
+            cpuCores=cpu_cores,
+            name=name,
+            workDir=work_dir,
+            environment=environment,
+            secret_environment=secret_environment,
+        )
+    except UnicodeEncodeError:
+        # The error's own words would show the text, and that may be a secret's value.
+        raise BadRequest(
+            "the command, an argument or a variable is not valid UTF-8", "the wire carries Unicode text only"
+        ) from None
+
+
+def status_request(job_id: str) -> pb.GetJobStatusReq:
+    """Raises BadRequest when the id is not Unicode text, here and below."""
+    return pb.GetJobStatusReq(id=_id(job_id))
+
+
+def stop_request(job_id: str) -> pb.StopJobReq:
+    """See `status_request`."""
+    return pb.StopJobReq(id=_id(job_id))
+
+
+def logs_request(job_id: str, offset_bytes: int, *, follow: bool) -> pb.GetJobLogsReq:
+    """See `status_request`."""
+    return pb.GetJobLogsReq(id=_id(job_id), offset=offset_bytes, noFollow=not follow)
+
+
+def _id(job_id: str) -> str:
+    try:
+        job_id.encode()
+    except UnicodeEncodeError:
+        raise BadRequest(f"not a job id: {job_id!r}") from None
+    return job_id
+
+
+def started_job(answer: pb.RunJobRes) -> Job:
+    """RunJob's answer."""
+    return Job(
+        id=answer.id,
+        status=_status(answer.status),
+        command=answer.command,
+        args=tuple(answer.args),
+        cpu_max_percent=answer.maxCPU,
+        cpu_cores=answer.cpuCores,
+        memory_max_bytes=answer.maxMemory * MIB,
+        io_max_bytes_per_s=answer.maxIOBPS,
+        started_at=_time(answer.startTime),
+        ended_at=_time(answer.endTime),
+        exit_code=answer.exitCode if answer.endTime else None,
+    )
+
+
+def listed_job(answer: pb.Job) -> Job:
+    """One job of ListJobs' answer."""
+    return Job(
+        id=answer.id,
+        status=_status(answer.status),
+        command=answer.command,
+        args=tuple(answer.args),
+        name=answer.name,
+        cpu_max_percent=answer.maxCPU,
+        cpu_cores=answer.cpuCores,
+        memory_max_bytes=answer.maxMemory * MIB,
+        io_max_bytes_per_s=answer.maxIOBPS,
+        started_at=_time(answer.startTime),
+        ended_at=_time(answer.endTime),
+        exit_code=answer.exitCode if answer.endTime else None,
+        environment=dict(answer.environment),
+        secret_environment=dict(answer.secret_environment),
+    )
+
+
+def job_status(answer: pb.GetJobStatusRes) -> JobStatus:
+    """GetJobStatus' answer."""
+    return JobStatus(
+        id=answer.id,
+        status=_status(answer.status),
+        command=answer.command,
+        args=tuple(answer.args),
+        name=answer.name,
+        cpu_max_percent=answer.maxCPU,
+        cpu_cores=answer.cpuCores,
+        memory_max_bytes=answer.maxMemory * MIB,
+        io_max_bytes_per_s=answer.maxIOBPS,
+        started_at=_time(answer.startTime),
+        ended_at=_time(answer.endTime),
+        exit_code=answer.exitCode if answer.endTime else None,
+        environment=dict(answer.environment),
+        secret_environment=dict(answer.secret_environment),
+        work_dir=answer.workDir,
+        timeout_s=answer.timeout,
+        reason=answer.reason,
+        signal=answer.signal,
+        oom_killed=answer.oomKilled,
+        usage=Usage(answer.cpuUsageUsec, answer.memoryPeakBytes, answer.ioReadBytes, answer.ioWriteBytes),
+        log_bytes=answer.logBytes,
+        limits_enforced=answer.limitsEnforced,
+    )
+
+
+def stopped_job(answer: pb.StopJobRes) -> StoppedJob:
+    """StopJob's answer."""
+    return StoppedJob(
+        id=answer.id,
+        status=_status(answer.status),
+        ended_at=_time(answer.endTime),
+        exit_code=answer.exitCode,
+    )
+
+
+def _status(word: str) -> JobState | str:
+    return _STATES.get(word, word)
+
+
+def _time(text: str) -> datetime | None:
+    """
+    An RFC 3339 time of the wire.
+
+    Raises:
+        UnexpectedAnswer: It is not one.
+    """
+    if not text:
+        return None
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise UnexpectedAnswer("UNKNOWN", f"the server sent a time that is none: {text!r}") from None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)

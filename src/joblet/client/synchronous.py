@@ -1,0 +1,304 @@
+"""
+The client for programs without an event loop; `rnx` is written on it.
+
+Runs in: a user's program, any thread. May not: touch the environment or signals of the program.
+Source: API specification, "API Methods".
+"""
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, TypeVar
+
+import grpc
+
+from joblet.client import convert
+from joblet.client.connection import (
+    DEFAULT_SERVER,
+    DEFAULT_TIMEOUT_S,
+    address_of,
+    channel_credentials,
+    channel_options,
+    error_of,
+)
+from joblet.client.credentials import SERVER_VARIABLE, Credentials
+from joblet.client.errors import ClientError, NoAnswer, UnexpectedAnswer
+from joblet.client.results import Job, JobStatus, StoppedJob
+from joblet.client.resumption import AFTER_THE_END, PATIENCE_S, Position, gave_up, is_lost
+from joblet.domain.errors import JobletError
+from joblet.wire import joblet_pb2 as pb
+from joblet.wire.joblet_pb2_grpc import JobletServiceStub
+
+if TYPE_CHECKING:
+    from joblet.wire.joblet_pb2_grpc import ResponseStream, UnaryCall
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+
+
+class JobletClient:
+    """
+    A connection to one Joblet server, made at the first call and used by all others.
+
+    A context manager; may be used from several threads.
+
+    Args:
+        server: HOST:PORT; the port may be left out.
+        credentials: By default those that the environment names, else the files in certs/.
+        timeout_s: Longest time to wait for an answer (logs and `wait` have no such limit).
+
+    Raises:
+        BadAddress, BadCredentials: Nothing was connected.
+    """
+
+    def __init__(
+        self,
+        server: str = DEFAULT_SERVER,
+        credentials: Credentials | None = None,
+        *,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+    ) -> None:
+        self.address = address_of(server)
+        self._credentials = credentials or Credentials.from_environment()
+        self._timeout_s = timeout_s
+        self._channel = grpc.secure_channel(
+            self.address, channel_credentials(self._credentials), options=channel_options(self.address)
+        )
+        self._stub = JobletServiceStub(self._channel)
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Self:
+        """
+        The server and files that JOBLET_SERVER, JOBLET_CERT_PATH, JOBLET_KEY_PATH and JOBLET_CA_PATH name.
+
+        Raises:
+            BadAddress, BadCredentials: Nothing was connected.
+        """
+        server = environ.get(SERVER_VARIABLE) or DEFAULT_SERVER
+        return cls(server, Credentials.from_environment(environ), timeout_s=timeout_s)
+
+    def close(self) -> None:
+        """End the connection and every call on it; jobs run on."""
+        self._channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def run_job(
+        self,
+        command: str,
+        args: Sequence[str] = (),
+        *,
+        cpu_max_percent: int = 0,
+        cpu_cores: str = "",
+        memory_max_bytes: int = 0,
+        io_max_bytes_per_s: int = 0,
+        timeout_s: int = 0,
+        name: str = "",
+        work_dir: str = "",
+        environment: Mapping[str, str] | None = None,
+        secret_environment: Mapping[str, str] | None = None,
+    ) -> Job:
+        """
+        Start a job; it runs on whatever becomes of this client.
+
+        Args:
+            command: Looked up in the job's PATH; no shell is involved.
+            cpu_max_percent: 100 is one core; 0, here and below, for the server's default.
+            cpu_cores: To bind to, as in "0-1,3".
+            memory_max_bytes: Rounded up to whole megabytes.
+            timeout_s: After which the job is stopped.
+            secret_environment: Variables whose values the server never shows again.
+
+        Raises:
+            InvalidCommand, InvalidLimit, InvalidRequest, NotAllowed, TooManyJobs: It was refused.
+            CgroupSetupFailed, IsolationFailed, StorageFailed, NotLinux, EngineUnavailable: It could not be started.
+            ClientError: There was no answer; after NoAnswer the job may have been started.
+        """
+        request = convert.run_request(
+            command,
+            args,
+            cpu_max_percent=cpu_max_percent,
+            cpu_cores=cpu_cores,
+            memory_max_bytes=memory_max_bytes,
+            io_max_bytes_per_s=io_max_bytes_per_s,
+            timeout_s=timeout_s,
+            name=name,
+            work_dir=work_dir,
+            environment=environment or {},
+            secret_environment=secret_environment or {},
+        )
+        return convert.started_job(self._call(self._stub.RunJob, request))
+
+    def get_job_status(self, job_id: str) -> JobStatus:
+        """
+        Everything known about one job.
+
+        Args:
+            job_id: Its UUID or any unique beginning of it, here and everywhere.
+
+        Raises:
+            JobNotFound, AmbiguousJobId, NotAllowed: As the server says.
+            ClientError: There was no answer.
+        """
+        return convert.job_status(self._call(self._stub.GetJobStatus, convert.status_request(job_id)))
+
+    def list_jobs(self) -> tuple[Job, ...]:
+        """
+        All jobs, oldest first.
+
+        Raises:
+            NotAllowed: As the server says.
+            ClientError: There was no answer.
+        """
+        return tuple(map(convert.listed_job, self._call(self._stub.ListJobs, pb.EmptyRequest()).jobs))
+
+    def stop_job(self, job_id: str) -> StoppedJob:
+        """
+        SIGTERM to the job, 100 ms, SIGKILL; returns when nothing of it is left.
+
+        Raises:
+            JobNotFound, AmbiguousJobId, JobNotRunning, NotAllowed: As the server says.
+            ClientError: There was no answer.
+        """
+        return convert.stopped_job(self._call(self._stub.StopJob, convert.stop_request(job_id)))
+
+    def get_job_logs(self, job_id: str, *, offset_bytes: int = 0, follow: bool = True) -> "JobLog":
+        """
+        The job's output, byte for byte: `for chunk in client.get_job_logs(job_id)`.
+
+        Args:
+            offset_bytes: The first byte wanted.
+            follow: Wait for more until the job has ended; else end at what is there now.
+
+        Raises:
+            JobNotFound, AmbiguousJobId, NotAllowed: As the server says, here and now.
+            ClientError: There was no answer.
+        """
+        return JobLog(self, self.get_job_status(job_id).id, offset_bytes=offset_bytes, follow=follow)
+
+    def wait(self, job_id: str) -> JobStatus:
+        """
+        Block until the job has ended; returns its final status. Outlasts restarts of the server.
+
+        Raises:
+            JobNotFound, AmbiguousJobId, NotAllowed: As the server says.
+            ClientError: The server could not be reached, or did not come back.
+        """
+        status = self.get_job_status(job_id)
+        while not status.ended:
+            # Nothing is sent from beyond the log's end: the stream just ends with the job.
+            with JobLog(self, status.id, offset_bytes=AFTER_THE_END, follow=True) as log:
+                for _ in log:
+                    pass
+            status = self.get_job_status(status.id)
+        return status
+
+    def _call(
+        self,
+        call: "UnaryCall[Request, Response]",
+        request: Request,
+        *,
+        timeout_s: float | None = None,
+        wait_for_ready: bool = False,
+    ) -> Response:
+        timeout_s = self._timeout_s if timeout_s is None else timeout_s
+        try:
+            return call(request, timeout=timeout_s, wait_for_ready=wait_for_ready)
+        except grpc.RpcError as error:
+            raise self._error_of(error, timeout_s) from None
+
+    def _error_of(self, error: grpc.RpcError, timeout_s: float = 0) -> JobletError | ClientError:
+        if not isinstance(error, grpc.Call):
+            return UnexpectedAnswer("UNKNOWN", str(error))
+        return error_of(error.code().name, error.details() or "", self.address, self._credentials, timeout_s)
+
+
+class JobLog:
+    """
+    One reader's way through one job's log: an iterator of chunks that goes on after a lost connection.
+
+    Made by `JobletClient.get_job_logs`. A context manager; `close` may be called from another thread.
+    Iterating raises ServerUnreachable when the connection is lost and does not come back; `offset_bytes` then
+    tells where to go on.
+    """
+
+    def __init__(self, client: JobletClient, job_id: str, *, offset_bytes: int, follow: bool) -> None:
+        self.job_id = job_id
+        self._client = client
+        self._position = Position(offset_bytes)
+        self._follow = follow
+        self._stream: ResponseStream[pb.DataChunk] | None = None
+        self._closed = False
+        self._chunks = self._read()
+
+    @property
+    def offset_bytes(self) -> int:
+        """The offset of the first byte that was not yet handed out."""
+        return self._position.offset_bytes
+
+    def close(self) -> None:
+        """This reader wants no more; harmless when repeated."""
+        self._closed = True
+        if self._stream is not None:
+            self._stream.cancel()
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        return next(self._chunks)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _read(self) -> Iterator[bytes]:
+        client, position = self._client, self._position
+        while not self._closed:
+            began_s = time.monotonic()
+            request = convert.logs_request(self.job_id, position.offset_bytes, follow=self._follow)
+            self._stream = client._stub.GetJobLogs(request)
+            try:
+                for chunk in self._stream:
+                    position.read(len(chunk.payload))
+                    yield chunk.payload
+                return
+            except grpc.RpcError as error:
+                if self._closed:
+                    return
+                reason = client._error_of(error)
+                if not is_lost(reason):
+                    raise reason from None
+            finally:
+                self._stream.cancel()
+            self._await_server(position.lost(time.monotonic() - began_s), reason)
+
+    def _await_server(self, wait_s: float | None, reason: JobletError | ClientError) -> None:
+        """Return once the server answers again."""
+        if wait_s is None:
+            raise gave_up(self._client.address, self.job_id, self.offset_bytes, reason) from None
+        time.sleep(wait_s)
+        try:
+            # wait_for_ready: gRPC connects again as soon as it can, and only then asks.
+            self._client._call(
+                self._client._stub.GetJobStatus,
+                convert.status_request(self.job_id),
+                timeout_s=PATIENCE_S,
+                wait_for_ready=True,
+            )
+        except NoAnswer:
+            raise gave_up(self._client.address, self.job_id, self.offset_bytes, reason) from None
+        except (JobletError, ClientError) as error:
+            if not is_lost(error):
+                raise
