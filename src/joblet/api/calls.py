@@ -18,7 +18,7 @@ import grpc
 from grpc import StatusCode, aio
 
 from joblet.api import roles, status
-from joblet.domain.errors import JobletError
+from joblet.domain.errors import JobletError, ShuttingDown
 from joblet.serverlog import Level, ServerLog, milliseconds
 
 # A message is of whatever class the method has: only the servicer knows, so this module has to say Any.
@@ -40,6 +40,14 @@ class Calls(aio.ServerInterceptor[Any, Any]):
         self._numbers = itertools.count(1)
         self._wrapped: dict[str, Handler] = {}
         self._peers: dict[str, None] = {}
+        self._streams: set[asyncio.Task[None]] = set()
+        self._ending = False
+
+    def end_streams(self) -> None:
+        """End every stream, and each new one, with the words that the server is shutting down."""
+        self._ending = True
+        for stream in self._streams:
+            stream.cancel()
 
     async def intercept_service(
         self,
@@ -65,10 +73,10 @@ class Calls(aio.ServerInterceptor[Any, Any]):
             inside = self._around(method, cast("Behaviour", handler.unary_unary))
             return grpc.unary_unary_rpc_method_handler(inside, **serializers)
         if handler.unary_stream is not None:
-            inside = self._around(method, _writing(handler.unary_stream))
+            inside = self._around(method, self._streaming(handler.unary_stream))
             return grpc.unary_stream_rpc_method_handler(inside, **serializers)
         if handler.stream_stream is not None:
-            inside = self._around(method, _writing(handler.stream_stream))
+            inside = self._around(method, self._streaming(handler.stream_stream))
             return grpc.stream_stream_rpc_method_handler(inside, **serializers)
         raise NotImplementedError(f"{method} streams requests to one answer, which no service here does")
 
@@ -99,6 +107,23 @@ class Calls(aio.ServerInterceptor[Any, Any]):
 
         return call
 
+    def _streaming(self, behaviour: Callable[..., Any]) -> Behaviour:
+        async def write(request: Any, context: Context) -> None:
+            if self._ending:
+                raise ShuttingDown
+            stream = asyncio.create_task(_write(behaviour, request, context))
+            self._streams.add(stream)
+            try:
+                await stream
+            except asyncio.CancelledError:
+                if self._ending:
+                    raise ShuttingDown from None
+                raise
+            finally:
+                self._streams.discard(stream)
+
+        return write
+
     def _admit(self, context: Context, record: "_Record") -> None:
         """Let the caller in, and note it once a connection. Raises Unauthenticated, NotAllowed."""
         caller = context.auth_context()
@@ -117,18 +142,14 @@ def _name(caller: Mapping[str, Iterable[bytes]]) -> str:
     return b" ".join(caller.get("x509_common_name", ())).decode("utf-8", "replace")
 
 
-def _writing(behaviour: Callable[..., Any]) -> Behaviour:
-    """A streaming behaviour that writes its answers to the context, whether it does so itself or yields them."""
-
-    async def write(request: Any, context: Context) -> None:
-        answers = behaviour(request, context)
-        if not hasattr(answers, "__aiter__"):
-            await answers
-            return
-        async for answer in answers:
-            await context.write(answer)
-
-    return write
+async def _write(behaviour: Callable[..., Any], request: Any, context: Context) -> None:
+    """Write a stream's answers to the context, whether its behaviour does so itself or yields them."""
+    answers = behaviour(request, context)
+    if not hasattr(answers, "__aiter__"):
+        await answers
+        return
+    async for answer in answers:
+        await context.write(answer)
 
 
 async def _abort(context: Context, code: StatusCode, details: str) -> None:

@@ -16,6 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
+from joblet.complaint import Complaint, why
 from joblet.serverlog import ServerLog
 
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ _SUITE_NO_RSA_KEY_CAN_USE: Final = "ECDHE-ECDSA-AES256-GCM-SHA384"
 _SUITE_ONLY_AN_RSA_KEY_CAN_USE: Final = "ECDHE-RSA-AES256-GCM-SHA384"
 
 
-class CertificatesUnusable(Exception):
-    """A file of the certificate folder cannot be used; the message names it and the remedy."""
+class CertificatesUnusable(Complaint):
+    """A file of the certificate folder cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +60,14 @@ def read(folder: Path) -> ServerCertificates:
         private = load_pem_private_key(key, password=None)
     except (ValueError, TypeError) as error:
         raise CertificatesUnusable(
-            f"cannot use {folder / KEY}: not an unencrypted private key in PEM ({error});"
-            " write it anew with `joblet certs`"
+            f"cannot use {folder / KEY}: not an unencrypted private key in PEM ({error})",
+            "write key and certificate anew with `joblet certs`",
         ) from None
     form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     if private.public_key().public_bytes(*form) != public.public_bytes(*form):
         raise CertificatesUnusable(
-            f"cannot use {folder / KEY}: it is not the key of {CERTIFICATE};"
-            " put the two files of one certificate there, or write both anew with `joblet certs`"
+            f"cannot use {folder / KEY}: it is not the key of {CERTIFICATE}",
+            "put the two files of one certificate there, or write both anew with `joblet certs`",
         )
     return ServerCertificates(ca, certificate, key, isinstance(public, RSAPublicKey))
 
@@ -76,8 +77,8 @@ def _read_file(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise CertificatesUnusable(
-            f"cannot read {path}: {error.strerror};"
-            f" `joblet certs init --dir {path.parent}` writes a set, --certs names another folder"
+            f"cannot read {path}: {why(error)}",
+            f"`joblet certs init --dir {path.parent}` writes a set, --certs names another folder",
         ) from None
 
 
@@ -86,7 +87,7 @@ def _load_certificate(path: Path, pem: bytes) -> x509.Certificate:
         return x509.load_pem_x509_certificates(pem)[0]
     except ValueError as error:
         raise CertificatesUnusable(
-            f"cannot use {path}: not a certificate in PEM ({error}); write it anew with `joblet certs`"
+            f"cannot use {path}: not a certificate in PEM ({error})", "write it anew with `joblet certs`"
         ) from None
 
 
@@ -138,10 +139,10 @@ class _Renewal:
                 if fresh.has_rsa_key != self._current.has_rsa_key:
                     raise CertificatesUnusable(
                         f"cannot use {self._folder / KEY} before a restart: TLS 1.2 is shut out by the kind of key"
-                        " (RSA or not), and the new key is of the other kind"
+                        " (RSA or not), and the new key is of the other kind",
                     )
             except CertificatesUnusable as error:
-                self._log.warn("certificates not reloaded: those in force stay", reason=str(error))
+                self._log.warn("certificates not reloaded: those in force stay", reason=error.what)
                 return None
             if fresh == self._current:
                 return None
