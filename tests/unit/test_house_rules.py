@@ -33,8 +33,11 @@ MAY_IMPORT: Final[Mapping[str, frozenset[str]]] = {
     "joblet.services": frozenset({"domain", "ports"}),
     "joblet.statefolder": frozenset(),
     "joblet.wire": frozenset(),
-    "joblet.yamlfile": frozenset(),
-    "joblet.config": frozenset({"yamlfile", "domain"}),
+    "joblet.complaint": frozenset(),
+    "joblet.servicemanager": frozenset(),
+    "joblet.yamlkinds": frozenset(),
+    "joblet.yamlfile": frozenset({"yamlkinds", "complaint"}),
+    "joblet.config": frozenset({"yamlfile", "yamlkinds", "complaint", "domain"}),
     "joblet.serverlog": frozenset({"domain"}),
     "joblet.engine": frozenset({"domain", "ports", "statefolder"}),
     "joblet.engine.protocol": frozenset(),
@@ -43,10 +46,12 @@ MAY_IMPORT: Final[Mapping[str, frozenset[str]]] = {
     "joblet.logs": frozenset({"domain", "ports", "statefolder"}),
     "joblet.logs.spool": frozenset(),
     "joblet.logs.writer": frozenset({"logs.spool"}),
-    "joblet.supervisor": frozenset({"domain", "engine.protocol", "logs.spool", "logs.writer", "statefolder"}),
+    "joblet.supervisor": frozenset(
+        {"domain", "engine.protocol", "logs.spool", "logs.writer", "servicemanager", "statefolder"}
+    ),
     "joblet.supervisor.zygote": frozenset(),
     "joblet.supervisor.init": frozenset(),
-    "joblet.pki": frozenset({"domain"}),
+    "joblet.pki": frozenset({"complaint"}),
     "joblet.api": frozenset({"domain", "ports", "services", "wire", "serverlog"}),
     # The wiring: the only place that knows an adapter's class.
     "joblet.api.bootstrap": frozenset(

@@ -20,6 +20,7 @@ from typing import Final
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # -I -S: nothing else puts `joblet` there
 
+from joblet import servicemanager
 from joblet.logs.writer import Writer
 from joblet.statefolder import StateFolder
 from joblet.supervisor.launcher import Zygote
@@ -126,6 +127,7 @@ def _run(folder: StateFolder, options: argparse.Namespace, ready: _Ready, lock: 
     _end_on_signals(loop, supervisor)
     log.info("supervising %s: %d jobs taken over, limits enforced: %s", folder.root, len(found), limits_enforced)
     ready.tell("ready")
+    servicemanager.notify(servicemanager.READY)
     try:
         loop.run()
     except RestartNeeded as error:
