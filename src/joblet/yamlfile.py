@@ -1,0 +1,221 @@
+"""
+Reads a YAML file against a table of what may stand in it, and reports everything that is wrong in one go.
+
+PyYAML's `compose` gives the nodes with their places; no value is ever constructed, so no tag
+can make an object. The walk follows the table and never the file: anchors and aliases may be used, but
+a bomb of them costs nothing, since what the table does not name is not entered.
+
+Runs in: server loop at start, command lines. May not: read a file of unbounded size.
+Source: YAML 1.2.2 (as far as PyYAML, a YAML 1.1 parser, agrees with it).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import yaml
+
+from joblet.complaint import Complaint, why
+from joblet.yamlkinds import Kind, NotAllowed, Scalar, nearest
+
+MAX_BYTES: Final = 256 * 1024  # a hundred times a large configuration; PyYAML needs about 3 s for it
+MAX_PROBLEMS: Final = 50
+
+Section = Mapping[str, "Section | Kind"]
+"""What may stand in a mapping: a kind of value, or a further mapping."""
+
+_STANDARD_TAG: Final = "tag:yaml.org,2002:"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """
+    One thing that is wrong.
+
+    Args:
+        line, column: Counted from 1; 0 when the file as a whole is meant.
+        field: Dotted path of the key; empty when no key is meant.
+        what: What is wrong.
+        allowed: What may stand there; empty when `what` says it.
+    """
+
+    line: int
+    column: int
+    field: str
+    what: str
+    allowed: str = ""
+
+    def at(self, path: Path) -> str:
+        """The whole message, beginning with the place as editors and compilers write it."""
+        place = f"{path}:{self.line}:{self.column}" if self.line else str(path)
+        field = f"{self.field}: " if self.field else ""
+        allowed = f" (allowed: {self.allowed})" if self.allowed else ""
+        return f"{place}: {field}{self.what}{allowed}"
+
+
+class YamlInvalid(Complaint):
+    """A YAML file cannot be used; nothing of it was."""
+
+    def __init__(self, path: Path, problems: tuple[Problem, ...]) -> None:
+        shown = [problem.at(path) for problem in problems[:MAX_PROBLEMS]]
+        if len(problems) > MAX_PROBLEMS:
+            shown.append(f"{path}: and {len(problems) - MAX_PROBLEMS} more problems")
+        super().__init__("\n".join(shown))
+        self.path = path
+        self.problems = problems
+
+
+def read(path: Path, allowed: Section, max_bytes: int = MAX_BYTES) -> dict[str, object]:
+    """
+    The values of a file, by dotted path; what the file leaves out is left out.
+
+    Raises:
+        YamlInvalid: The file cannot be read, is not YAML, or holds what `allowed` does not name.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(max_bytes + 1)
+    except OSError as error:
+        raise YamlInvalid(path, (Problem(0, 0, "", f"cannot be read: {why(error)}"),)) from None
+    return parse(content, path, allowed, max_bytes)
+
+
+def parse(content: bytes, path: Path, allowed: Section, max_bytes: int = MAX_BYTES) -> dict[str, object]:
+    """`read`, of bytes in hand; `path` is for the messages."""
+    root = _compose(content, path, max_bytes)
+    walk = _Walk(allowed)
+    if root is not None:
+        walk.section(root, allowed, "")
+    if walk.problems:
+        problems = sorted(walk.problems, key=lambda problem: (problem.line, problem.column))
+        raise YamlInvalid(path, tuple(problems))
+    return walk.values
+
+
+def _compose(content: bytes, path: Path, max_bytes: int) -> yaml.Node | None:
+    if len(content) > max_bytes:
+        raise YamlInvalid(path, (Problem(0, 0, "", f"is larger than {max_bytes} bytes"),))
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = content[: error.start].decode("utf-8", errors="replace")
+        what = f"byte 0x{content[error.start]:02x} is not UTF-8"
+        raise YamlInvalid(path, (_problem_after(before, what, "a text file in UTF-8"),)) from None
+    try:
+        return yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.reader.ReaderError as error:
+        what = f"the character U+{ord(text[error.position]):04X} must not stand in a YAML file"
+        raise YamlInvalid(path, (_problem_after(text[: error.position], what),)) from None
+    except yaml.MarkedYAMLError as error:
+        raise YamlInvalid(path, (_syntax_problem(error),)) from None
+    except RecursionError:
+        raise YamlInvalid(path, (Problem(0, 0, "", "is nested too deeply"),)) from None
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # PyYAML 6 lets chr() fail on "\UFFFFFFFF"
+        raise YamlInvalid(path, (Problem(0, 0, "", f"is not YAML: {error}"),)) from None
+
+
+def _problem_after(before: str, what: str, allowed: str = "") -> Problem:
+    return Problem(before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1, "", what, allowed)
+
+
+def _syntax_problem(error: yaml.MarkedYAMLError) -> Problem:
+    mark = error.problem_mark or error.context_mark
+    line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
+    words = error.problem or error.context or "is not YAML"
+    if "\\t" in words:
+        words = "a tab cannot indent; YAML allows only spaces there"
+    elif isinstance(error, yaml.composer.ComposerError) and "document" in words:
+        words = "a second document begins here; only one is allowed"
+    elif error.context and error.problem:
+        words = f"{error.problem}, {error.context}"
+    return Problem(line, column, "", f"is not YAML: {words}")
+
+
+class _Walk:
+    """Collects values and problems of one file."""
+
+    def __init__(self, whole: Section) -> None:
+        self.values: dict[str, object] = {}
+        self.problems: list[Problem] = []
+        self._whole = whole
+
+    def section(self, node: yaml.Node, allowed: Section, path: str) -> None:
+        """Take everything of a mapping that `allowed` names."""
+        if _is_null(node):
+            return  # a section whose every line is commented out
+        if not isinstance(node, yaml.MappingNode):
+            names = ", ".join(allowed)
+            self._add(node, path, f"must be a section, not {_describe(node)}", f"a mapping with the keys {names}")
+            return
+        first_lines: dict[str, int] = {}
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                self._add(key, path, f"a key must be a word, not {_describe(key)}")
+                continue
+            name = key.value
+            shown = str(Scalar(name))  # it may hold anything, terminal sequences too
+            where = f"{path}.{shown}" if path else shown
+            if name in first_lines:
+                self._add(key, where, f"is given twice; the first is on line {first_lines[name]}")
+                continue
+            first_lines[name] = key.start_mark.line + 1
+            match allowed.get(name):
+                case None:
+                    self._unknown(key, where, name, allowed)
+                case Mapping() as inner:
+                    self.section(value, inner, where)
+                case kind:
+                    self._field(value, kind, where)
+
+    def _field(self, node: yaml.Node, kind: Kind, where: str) -> None:
+        if not isinstance(node, yaml.ScalarNode):
+            self._add(node, where, f"must be a single value, not {_describe(node)}", kind.allowed)
+        elif _is_null(node):
+            self._add(node, where, "has no value; leave the key out for its default", kind.allowed)
+        elif not node.tag.startswith(_STANDARD_TAG):
+            self._add(node, where, f"has the tag {node.tag}; tags are not allowed", kind.allowed)
+        else:
+            try:
+                self.values[where] = kind.parse(Scalar(node.value, quoted=node.style is not None))
+            except NotAllowed as error:
+                self._add(node, where, str(error), kind.allowed)
+
+    def _unknown(self, key: yaml.ScalarNode, where: str, name: str, allowed: Section) -> None:
+        if near := nearest(name, tuple(allowed)):
+            self._add(key, where, f"unknown key; did you mean {near}?")
+        elif home := _home(name, self._whole, ""):
+            self._add(key, where, f"unknown key here; did you mean {home}?")
+        else:
+            self._add(key, where, "unknown key", ", ".join(allowed))
+
+    def _add(self, node: yaml.Node, field: str, what: str, allowed: str = "") -> None:
+        mark = node.start_mark
+        self.problems.append(Problem(mark.line + 1, mark.column + 1, field, what, allowed))
+
+
+def _home(name: str, section: Section, path: str) -> str:
+    """Dotted path of a key with this name in another section; empty when there is none."""
+    for key, inner in section.items():
+        where = f"{path}{key}"
+        if key == name:
+            return where
+        if isinstance(inner, Mapping) and (found := _home(name, inner, f"{where}.")):
+            return found
+    return ""
+
+
+def _is_null(node: yaml.Node) -> bool:
+    return isinstance(node, yaml.ScalarNode) and node.tag == f"{_STANDARD_TAG}null" and node.style is None
+
+
+def _describe(node: yaml.Node) -> str:
+    match node:
+        case yaml.MappingNode():
+            return "a mapping"
+        case yaml.SequenceNode():
+            return "a list"
+        case yaml.ScalarNode():
+            return f"the value {Scalar(node.value, quoted=node.style is not None)}"
+        case _:
+            return "this"
