@@ -1,0 +1,293 @@
+"""
+Where jobs' control groups go, and how one is made whole or not at all.
+
+    /sys/fs/cgroup/joblet.slice/                     systemd's, or made by hand where systemd did not start us
+        joblet-supervisor.service/                   systemd's; Delegate= makes all below ours
+            supervisor/                              we move here: a group that hands controllers down holds no process
+            jobs/<job id>/                           a job
+        <state folder's name>/jobs/<job id>/         the same where systemd did not start us
+
+Runs in: supervisor, before the zygote is started. May not: write above a service that systemd made.
+Source: Linux Documentation/admin-guide/cgroup-v2.rst, "No Internal Process Constraint", "Delegation";
+systemd, docs/CGROUP_DELEGATION.md.
+"""
+
+import errno
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Final
+
+from joblet.domain.limits import Limits
+from joblet.supervisor.linux.cgroups import cpu, cpuset, io, memory, pids
+from joblet.supervisor.linux.cgroups.device import whole_disk
+from joblet.supervisor.linux.cgroups.file import KERNEL, CgroupError, Files, Folder
+from joblet.supervisor.linux.cgroups.group import Cgroup, LimitEvents
+from joblet.supervisor.linux.cgroups.host import (
+    CONTROLLERS,
+    HOST,
+    SWITCH_OFF,
+    Finding,
+    Host,
+    Severity,
+    findings,
+    gather,
+)
+
+__all__ = ["Cgroup", "CgroupError", "Cgroups", "CgroupsUnavailable", "LimitEvents", "open_slice"]
+
+_JOBS: Final = "jobs"
+_SUPERVISOR: Final = "supervisor"
+# Processes of our service may fork while they are moved; a service that still does so after this is not ours.
+_MOVES: Final = 16
+
+
+class CgroupsUnavailable(CgroupError):
+    """
+    `isolation.cgroups: required`, and this host cannot.
+
+    `str` says why and what mends it, for whoever starts us; `words` is what a job is refused with.
+    """
+
+    def __str__(self) -> str:
+        return self.explanation
+
+
+class Cgroups:
+    """
+    The groups of one supervisor's jobs.
+
+    Args:
+        home: The group that `jobs` is in, controllers handed down.
+        made: Groups above that we made and may remove, the outermost first.
+        pids_max: Processes and threads a job may have.
+    """
+
+    def __init__(self, home: Folder, host: Host, made: tuple[Folder, ...] = (), pids_max: int = pids.PIDS_MAX) -> None:
+        self._jobs = home.child(_JOBS)
+        self._host = host
+        self._made = made
+        self._pids_max = pids_max
+
+    @property
+    def path(self) -> Path:
+        """The folder that holds one folder per job."""
+        return self._jobs.path
+
+    def create(self, job_id: str, limits: Limits, device_folder: Path) -> Cgroup:
+        """
+        A group with every limit in force, for a process to be cloned into.
+
+        Args:
+            device_folder: Where the job's files are: I/O is limited on the disk below it.
+
+        Raises:
+            CgroupError: A step failed; no folder and no descriptor is left.
+        """
+        folder = self._folder(job_id)
+        device = ""
+        if limits.io_max_bytes_per_s:
+            device = whole_disk(self._host.device_of(device_folder), device_folder, self._host.sysfs)
+        with ExitStack() as undo:
+            folder.make()
+            undo.callback(Cgroup(folder, -1, self._host.sysfs).remove)
+            cpu.write_limits(folder, limits)
+            cpuset.write_limits(folder, limits)
+            memory.write_limits(folder, limits)
+            io.write_limits(folder, limits, device)
+            pids.write_limits(folder, self._pids_max)
+            cgroup = Cgroup(folder, folder.open(), self._host.sysfs)
+            undo.pop_all()
+        return cgroup
+
+    def reopen(self, job_id: str) -> Cgroup:
+        """The group of a predecessor's job. One that is gone already has used nothing and is removed."""
+        return Cgroup(self._folder(job_id), -1, self._host.sysfs)
+
+    def leftovers(self) -> list[str]:
+        """Ids of all jobs that have a group here: ours, and those a predecessor could not remove."""
+        try:
+            return [folder.path.name for folder in self._jobs.children()]
+        except CgroupError:
+            return []
+
+    def close(self) -> None:
+        """Remove the groups around the jobs', as far as they are empty; systemd removes its own."""
+        for folder in (self._jobs, *reversed(self._made)):
+            try:
+                folder.remove()
+            except CgroupError:
+                return
+
+    def _folder(self, job_id: str) -> Folder:
+        # The id comes from the server, which may do less than we: it must not lead out of `jobs`.
+        if not job_id or "/" in job_id or job_id.startswith("."):
+            raise CgroupError(f"not a job id: {job_id!r}")
+        return self._jobs.child(job_id)
+
+
+def open_slice(
+    slice_path: Path,
+    mode: str,
+    *,
+    state_folder: Path | None = None,
+    pids_max: int = pids.PIDS_MAX,
+    host: Host = HOST,
+    files: Files = KERNEL,
+) -> Cgroups | str:
+    """
+    Make ready to limit jobs, in the way that `isolation.cgroups` asks for.
+
+    Below the service that systemd made for us when there is one; else below `slice_path`. In the first case every
+    process of the service is moved into its child `supervisor`: the kernel lets no group hand controllers down that
+    holds processes. Call it before the zygote is started, and again after a restart: nothing is done twice.
+
+    Args:
+        slice_path: Where groups go when systemd did not start us: `joblet.slice` in the cgroup root.
+        mode: "required", "auto" or "off".
+        state_folder: Gives this supervisor a group of its own in a slice that several share, so that none takes
+            another's jobs for leftovers.
+
+    Returns:
+        The groups; with "auto" and "off", when there are none, why not, in words for `limits_enforced`.
+
+    Raises:
+        CgroupsUnavailable: With "required", when limits cannot be enforced. No group is left that was not there.
+    """
+    if mode == "off":
+        return "switched off (isolation.cgroups: off)"
+    for last in (False, False, True):
+        try:
+            return _open(slice_path, state_folder, pids_max, host, files)
+        except CgroupError as error:
+            # Another supervisor that ends takes the slice away when it looks empty: make it anew.
+            if error.number == errno.ENOENT and not last:
+                continue
+            if mode == "required":
+                raise CgroupsUnavailable(
+                    error.words, detail=error.detail, remedy=error.remedy, number=error.number
+                ) from None
+            return error.detail
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _open(slice_path: Path, state_folder: Path | None, pids_max: int, host: Host, files: Files) -> Cgroups:
+    facts = gather(host, files)
+    errors = [finding for finding in findings(facts) if finding.severity is Severity.ERROR]
+    if errors:
+        raise _unavailable(errors)
+    made: tuple[Folder, ...] = ()
+    with ExitStack() as undo:
+        if facts.service is not None:
+            home = Folder(files, facts.service)
+            _move_into_child(home)
+        else:
+            path = slice_path if state_folder is None else slice_path / _name_of(state_folder)
+            levels = [Folder(files, level) for level in _below(path, host.root)]
+            for parent, folder in zip([Folder(files, host.root), *levels], levels, strict=False):
+                _hand_down(parent)
+                if _ensure(folder):
+                    undo.callback(_remove_if_empty, folder)
+            home, made = levels[-1], tuple(levels)
+        _hand_down(home)
+        jobs = home.child(_JOBS)
+        if _ensure(jobs):
+            undo.callback(_remove_if_empty, jobs)
+        _hand_down(jobs)
+        _check_swap(jobs, host)
+        undo.pop_all()
+    return Cgroups(home, host, made, pids_max)
+
+
+def _unavailable(errors: list[Finding]) -> CgroupError:
+    detail = "; ".join(error.what for error in errors)
+    denied = all(error.denied for error in errors)
+    return CgroupError(
+        "permission denied" if denied else detail, detail=detail, remedy="; ".join(error.remedy for error in errors)
+    )
+
+
+def _name_of(state_folder: Path) -> str:
+    """Readable, and different for any two folders that a machine is likely to have."""
+    path = str(state_folder)
+    return f"{path.strip('/').replace('/', '-')[-100:]}-{zlib.crc32(path.encode()):08x}"
+
+
+def _below(path: Path, root: Path) -> Iterator[Path]:
+    """Every folder from just below the root down to a path."""
+    try:
+        parts = path.relative_to(root).parts
+    except ValueError:
+        parts = ()
+    if not parts:
+        raise CgroupError(f"{path} is not below {root}", remedy=f"give a slice such as {root}/joblet.slice")
+    for depth in range(1, len(parts) + 1):
+        yield root.joinpath(*parts[:depth])
+
+
+def _ensure(folder: Folder) -> bool:
+    """Whether the group had to be made."""
+    try:
+        folder.make()
+    except CgroupError as error:
+        if error.number != errno.EEXIST:
+            raise
+        return False
+    return True
+
+
+def _remove_if_empty(folder: Folder) -> None:
+    with suppress(CgroupError):  # another supervisor has made its own below it meanwhile
+        folder.remove()
+
+
+def _move_into_child(home: Folder) -> None:
+    child = home.child(_SUPERVISOR)
+    _ensure(child)
+    for _ in range(_MOVES):
+        members = home.pids()
+        if not members:
+            return
+        for pid in members:
+            try:
+                child.write("cgroup.procs", str(pid))
+            except CgroupError as error:
+                if error.number != errno.ESRCH:  # it has ended
+                    raise
+    raise CgroupError(
+        f"processes keep appearing in {home.path} itself", remedy=f"restart {home.path.name}, {SWITCH_OFF}"
+    )
+
+
+def _hand_down(folder: Folder) -> None:
+    """Let the groups below have our controllers; those that they have already are left alone."""
+    enabled = folder.words("cgroup.subtree_control")
+    wanted = [name for name in CONTROLLERS if name not in enabled]
+    if not wanted:
+        return
+    try:
+        folder.write("cgroup.subtree_control", " ".join(f"+{name}" for name in wanted))
+    except CgroupError as error:
+        if error.number == errno.EBUSY:
+            raise CgroupError(
+                f"processes live in {folder.path} itself: its controllers cannot be handed down",
+                remedy=f"move them into a group below it, {SWITCH_OFF}",
+                number=error.number,
+            ) from None
+        raise
+
+
+def _check_swap(jobs: Folder, host: Host) -> None:
+    """A job over its memory must not go on in swap: refuse a kernel that has swap on but cannot limit it."""
+    if jobs.exists("memory.swap.max"):
+        return
+    try:
+        swaps = (host.proc / "swaps").read_text().splitlines()[1:]
+    except OSError:
+        return
+    if swaps:
+        raise CgroupError(
+            "swap is on, but this kernel does not limit it: a job could use more than its maxMemory",
+            remedy=f"boot without swapaccount=0 on the kernel command line, or swapoff -a, {SWITCH_OFF}",
+        )
