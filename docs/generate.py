@@ -1,0 +1,108 @@
+"""
+Writes the parts of the documentation that are drawn from the product's own tables; `--check` only compares.
+
+A page holds `<!-- generated: NAME -->` … `<!-- end generated -->`; what lies between is replaced.
+
+Runs in: a contributor's terminal (nox -s docs), CI (nox -s fresh). May not: be imported by the product.
+"""
+
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from blocks import pages
+
+from joblet import config
+from joblet.api import roles, status
+from joblet.domain.errors import JobletError
+from joblet.domain.job import TRANSITIONS, JobState
+
+_REGION: Final = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end generated -->)", re.DOTALL)
+
+
+def job_states() -> Iterator[str]:
+    """The diagram of a job's life, from the table that decides it."""
+    yield "```mermaid"
+    yield "stateDiagram-v2"
+    yield f"    [*] --> {JobState.INITIALIZING}"
+    for state, events in TRANSITIONS.items():
+        for event, then in events.items():
+            yield f"    {state} --> {then}: {event}"
+        if not events:
+            yield f"    {state} --> [*]"
+    yield "```"
+
+
+def roles_of_calls() -> Iterator[str]:
+    """Who may call what, from the table that is asked at every call."""
+    yield "| call | " + " | ".join(roles.Role) + " |"
+    yield "|---|" + "---|" * len(roles.Role)
+    for method, allowed in roles.ALLOWED.items():
+        yield (
+            f"| `{method.lstrip('/')}` | "
+            + " | ".join("yes" if role in allowed else "no" for role in roles.Role)
+            + " |"
+        )
+
+
+def error_codes() -> Iterator[str]:
+    """Every refusal with its code, from the table that gives it."""
+    yield "| gRPC code | when |"
+    yield "|---|---|"
+    for error, code in sorted(status.CODE.items(), key=lambda item: (item[1].name, item[0].__name__)):
+        yield f"| `{code.name}` | {meaning(error)} |"
+
+
+def configuration() -> Iterator[str]:
+    """Every key of the configuration file, from the table it is checked against."""
+    yield "| key | default | allowed | meaning |"
+    yield "|---|---|---|---|"
+    for key in config.KEYS:
+        cells = (f"`{key.path}`", f"`{key.kind.show(key.default)}`", key.kind.allowed, key.meaning)
+        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def meaning(error: type[JobletError]) -> str:
+    """The first sentence of an error's docstring."""
+    return (error.__doc__ or "").strip().splitlines()[0]
+
+
+PARTS: Final[Mapping[str, Callable[[], Iterator[str]]]] = {
+    "job-states": job_states,
+    "roles": roles_of_calls,
+    "errors": error_codes,
+    "configuration": configuration,
+}
+
+
+def regenerated(text: str) -> str:
+    """
+    A page with its generated parts as they must be.
+
+    Raises:
+        KeyError: It asks for a part that nothing here makes.
+    """
+    return _REGION.sub(lambda found: found[1] + "\n".join(PARTS[found[2]]()) + "\n" + found[3], text)
+
+
+def main() -> int:
+    """Regenerate or check; returns the exit code."""
+    stale: list[Path] = []
+    for page in pages():
+        text = page.read_text(encoding="utf-8")
+        fresh = regenerated(text)
+        if fresh != text:
+            stale.append(page)
+            if "--check" not in sys.argv[1:]:
+                page.write_text(fresh, encoding="utf-8")
+    if "--check" not in sys.argv[1:]:
+        return 0
+    for page in stale:
+        print(f"{page} is stale: run `nox -s docs` and commit what it writes", file=sys.stderr)
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

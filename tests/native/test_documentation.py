@@ -1,0 +1,157 @@
+"""
+Every session and program in the documentation, run against a real server and compared with what it prints.
+
+Ids, times and the like differ from run to run: an id in a page stands for the one that was printed in its place
+(so a later command may use it, or a beginning of it), a time for any time, and `...` for anything, also many lines.
+
+Runs in: pytest, as root. May not: run a block that is not a session or a program.
+"""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import grpc
+import pytest
+from blocks import ROOT, Command, blocks_of, commands_of, pages
+
+pytestmark = pytest.mark.native
+
+COMMAND_DEADLINE_S: Final = 60
+UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+PROGRAMS: Final = Path(sys.executable).parent
+
+
+@dataclass
+class Reader:
+    """
+    Somebody who follows a page from top to bottom in one shell.
+
+    Args:
+        ids: The page's ids, and the real ones they turned out to be.
+    """
+
+    folder: Path
+    environment: Mapping[str, str]
+    ids: dict[str, str] = field(default_factory=dict)
+    last_status: int = 0
+
+    def types(self, command: Command) -> str:
+        """Run one command where the one before it left off; what it prints, on both outputs."""
+        text = command.text
+        for shown, real in self.ids.items():
+            text = text.replace(shown, real).replace(shown[:8], real[:8])
+        script = "\n".join(
+            (
+                "[ -f .shell ] && . ./.shell",  # what the commands before have exported
+                f"(exit {self.last_status})",
+                text,
+                "status=$?; export -p >.shell; exit $status",
+            )
+        )
+        done = subprocess.run(
+            ["bash", "-c", script],
+            cwd=self.folder,
+            env=dict(self.environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=COMMAND_DEADLINE_S,
+        )
+        self.last_status = done.returncode
+        return done.stdout
+
+    def recognises(self, shown: tuple[str, ...], printed: str) -> bool:
+        """Whether this is what the page shows; learns the real ids from it."""
+        pattern = ""
+        groups: list[str] = []
+        for token in re.split(rf"({UUID.pattern}|{TIME.pattern}|\.\.\.)", "\n".join(shown)):
+            if token == "...":
+                pattern += r"(?s:.*)"
+            elif TIME.fullmatch(token):
+                pattern += TIME.pattern
+            elif UUID.fullmatch(token) and token in self.ids:
+                pattern += re.escape(self.ids[token])
+            elif UUID.fullmatch(token):
+                pattern += f"({UUID.pattern})"
+                groups.append(token)
+            else:
+                pattern += re.escape(token)
+        found = re.fullmatch(pattern, printed.rstrip("\n"))
+        if found:
+            self.ids.update(zip(groups, found.groups(), strict=True))
+        return found is not None
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str]]:
+    """A server, and the environment of somebody who may use it."""
+    folder = tmp_path_factory.mktemp("server")
+    certs, state = folder / "certs", folder / "state"
+    joblet = [sys.executable, "-m", "joblet.admin.main"]
+    subprocess.run([*joblet, "certs", "init", "--dir", str(certs)], check=True, capture_output=True, timeout=60)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    environment = {
+        "PATH": f"{PROGRAMS}:{os.environ['PATH']}",
+        "HOME": str(folder),
+        "LANG": "C.UTF-8",
+        "JOBLET_SERVER": address,
+        "JOBLET_CA_PATH": str(certs / "ca-cert.pem"),
+        "JOBLET_CERT_PATH": str(certs / "client-cert.pem"),
+        "JOBLET_KEY_PATH": str(certs / "client-key.pem"),
+    }
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen(
+            [*joblet, "serve", "--address", address, "--certs", str(certs), "--state", str(state)],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+        )
+    try:
+        wait_until_it_answers(address, certs)
+        yield environment
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.wait(30)
+        subprocess.run([*joblet, "down", "--state", str(state)], check=True, capture_output=True, timeout=60)
+
+
+def wait_until_it_answers(address: str, certs: Path) -> None:
+    """gRPC itself tries again until the port is open."""
+    ca, key, certificate = (
+        (certs / name).read_bytes() for name in ("ca-cert.pem", "client-key.pem", "client-cert.pem")
+    )
+    with grpc.secure_channel(address, grpc.ssl_channel_credentials(ca, key, certificate)) as channel:
+        grpc.channel_ready_future(channel).result(timeout=30)
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_a_page_does_what_it_shows(page: Path, served: Mapping[str, str], tmp_path: Path) -> None:
+    reader = Reader(tmp_path, served)
+    for block in blocks_of(page):
+        if block.language == "python":
+            program = tmp_path / "program.py"
+            program.write_text(block.text)
+            subprocess.run([sys.executable, str(program)], env=dict(served), check=True, timeout=COMMAND_DEADLINE_S)
+        if block.language != "console":
+            continue
+        commands = list(commands_of(block))
+        for command, following in zip(commands, [*commands[1:], None], strict=True):
+            printed = reader.types(command)
+
+            shown = "\n".join(command.output)
+            at = f"{page.relative_to(ROOT)}:{command.line}: {command.text}"
+            assert reader.recognises(command.output, printed), f"{at}\nshown:\n{shown}\nprinted:\n{printed}"
+            if following is None or following.text != "echo $?":
+                assert reader.last_status == 0, f"{at}\nended with {reader.last_status}:\n{printed}"
