@@ -80,7 +80,7 @@ class AsyncJobletClient:
 
     async def close(self) -> None:
         """End the connection and every call on it; jobs run on."""
-        await self._channel.close()
+        await self._channel.close(None)
 
     async def __aenter__(self) -> Self:
         return self

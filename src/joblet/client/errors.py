@@ -112,3 +112,10 @@ def _with_words(kind: type[JobletError], message: str) -> JobletError:
     error = kind.__new__(kind)
     Exception.__init__(error, message)
     return error
+
+
+def code_of(error: JobletError | ClientError) -> str:
+    """The gRPC code's name an error came with, for programs."""
+    if isinstance(error, ClientError):
+        return error.code
+    return next((code for kind, code, _ in _WORDS if type(error) is kind), "UNKNOWN")

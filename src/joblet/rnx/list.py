@@ -1,0 +1,33 @@
+"""
+`rnx list`: every job, one a line, oldest first.
+
+Runs in: the user's terminal.
+Source: API specification, "ListJobs".
+"""
+
+from typing import Final
+
+from joblet.rnx.connection import connected
+from joblet.rnx.flags import Flag, Values, Verb
+from joblet.rnx.output import Output, job_object, listed_line
+
+VERB: Final = Verb(
+    name="list",
+    summary="List all jobs with their current status",
+    flags=(Flag("workflow", "bool", "List workflows (not yet available)", later="workflows are"),),
+    examples=("rnx list",),
+)
+
+
+def run(values: Values, output: Output) -> int:
+    """Print them."""
+    with connected(values) as client:
+        jobs = client.list_jobs()
+    if output.as_json:
+        output.json([job_object(job) for job in jobs])
+    elif jobs:
+        output.lines(*map(listed_line, jobs))
+    else:
+        # Not on stdout: a script that counts lines must count none.
+        output.note("No jobs yet")
+    return 0

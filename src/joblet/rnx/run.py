@@ -1,0 +1,167 @@
+"""
+`rnx run`: start a job; with --follow, be its terminal until it ends.
+
+With --follow stdout is the job's output, byte for byte, and everything else goes to stderr, so that
+`rnx run --follow tar c . > x.tar` does what it looks like.
+
+Runs in: the user's terminal, scripts, CI pipelines.
+Source: API specification, "RunJob".
+"""
+
+import os
+import signal
+from typing import TYPE_CHECKING, Final, NoReturn
+
+from joblet.rnx.connection import connected
+from joblet.rnx.flags import BadUsage, Flag, Values, Verb
+from joblet.rnx.output import MIB, Output, job_object, json_text, started_lines, status_object
+from joblet.rnx.wait import ended_lines, exit_status
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from joblet.client import Job, JobletClient
+
+VERB: Final = Verb(
+    name="run",
+    summary="Create and start a new job with optional resource limits",
+    operands="<command> [args...]",
+    least=1,
+    most=None,
+    flags=(
+        Flag("max-cpu", "int", "Max CPU percentage (default: from config)"),
+        Flag("max-memory", "int", "Max memory in MB (default: from config)"),
+        Flag("max-iobps", "int", "Max I/O bytes per second (default: 0=unlimited)"),
+        Flag("cpu-cores", "string", "Cores to bind to, as in 0-1,3 (default: any)"),
+        Flag("env", "list", "K=V, or K with its value from rnx's own environment; repeatable", short="e"),
+        Flag("secret-env", "list", "K, with its value from rnx's own environment; never shown again; repeatable"),
+        Flag("name", "string", "A name for humans"),
+        Flag("timeout", "duration", "Stop the job after this long, as in 90s or 1h (default: from config)"),
+        Flag("workdir", "string", "Folder inside the job to start in (default: its own work folder)"),
+        Flag("follow", "bool", "Print the job's output and exit with its exit code", short="f"),
+        Flag("workflow", "string", "Run a workflow (not yet available)", later="workflows are"),
+    ),
+    notes=(
+        "Flags come before the command; everything after it belongs to the command.\n"
+        "No shell is involved: for pipes and variables run bash -c '…'.\n"
+        "With --follow stdout is the job's output, everything else goes to stderr, and the exit status is the\n"
+        "job's (255 when it was stopped). Ctrl+C, or SIGTERM to rnx, stops the job; a second Ctrl+C leaves it."
+    ),
+    examples=(
+        'rnx run echo "hello world"',
+        "rnx run --max-cpu=50 python3 script.py",
+        "rnx run --max-memory=1024 java -jar app.jar",
+        'rnx run bash -c "sleep 10 && echo done"',
+        "rnx run --follow make test",
+    ),
+)
+
+_INTERRUPTED: Final = 128 + signal.SIGINT
+_TERMINATED: Final = 128 + signal.SIGTERM
+_PIPE_CLOSED: Final = 128 + signal.SIGPIPE
+
+
+class _Terminated(BaseException):
+    """SIGTERM came while a job was followed."""
+
+
+def run(values: Values, output: Output) -> int:
+    """Start it."""
+    environment = _environment("env", values.every("env"))
+    secret_environment = _environment("secret-env", values.every("secret-env"))
+    for given in values.every("secret-env"):
+        name, with_value, _ = given.partition("=")
+        if with_value:
+            output.note(
+                f"Warning: the value of {name} stands on the command line, where all users of this machine can see it",
+                f"  export it and pass --secret-env {name} instead",
+            )
+    command, *args = values.operands
+    with connected(values) as client:
+        try:
+            job = client.run_job(
+                command,
+                args,
+                cpu_max_percent=values.number("max-cpu"),
+                cpu_cores=values.text("cpu-cores"),
+                memory_max_bytes=values.number("max-memory") * MIB,
+                io_max_bytes_per_s=values.number("max-iobps"),
+                timeout_s=values.number("timeout"),
+                name=values.text("name"),
+                work_dir=values.text("workdir"),
+                environment=environment,
+                secret_environment=secret_environment,
+            )
+        except KeyboardInterrupt:
+            output.note("Interrupted: the job may have been started (rnx list)")
+            return _INTERRUPTED
+        if values.switch("follow", default=False):
+            return _follow(client, job, output)
+    if output.as_json:
+        output.json(job_object(job))
+    else:
+        output.lines(*started_lines(job))
+    return 0
+
+
+def _environment(flag: str, given: list[str]) -> dict[str, str]:
+    """
+    The variables of a repeated flag.
+
+    Raises:
+        BadUsage: No name, or a name alone that our own environment does not have.
+    """
+    environment: dict[str, str] = {}
+    for each in given:
+        name, with_value, value = each.partition("=")
+        if not name:
+            raise BadUsage(f"--{flag} must be K=V or K (the name is empty)")
+        if not with_value:
+            if name not in os.environ:
+                raise BadUsage(f"--{flag} {name}: there is no such variable in the environment")
+            value = os.environ[name]
+        environment[name] = value
+    return environment
+
+
+def _follow(client: "JobletClient", job: "Job", output: Output) -> int:
+    """Print the job's output and end as it does."""
+    previous = signal.signal(signal.SIGTERM, _on_sigterm)
+    try:
+        output.note(json_text(job_object(job))) if output.as_json else output.note(*started_lines(job))
+        for chunk in client.get_job_logs(job.id):
+            output.data(chunk)
+        status = client.wait(job.id)
+    except KeyboardInterrupt:
+        _stop(client, job, output)
+        return _INTERRUPTED
+    except _Terminated:
+        _stop(client, job, output)
+        return _TERMINATED
+    except BrokenPipeError:
+        output.note(f"The output was closed: job {job.id} runs on (rnx stop {job.id})")
+        return _PIPE_CLOSED
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    output.note(json_text(status_object(status))) if output.as_json else output.note(*ended_lines(status))
+    return exit_status(status)
+
+
+def _stop(client: "JobletClient", job: "Job", output: Output) -> None:
+    from joblet.client import ClientError, JobletError, JobNotRunning
+
+    output.note(f"Stopping job {job.id} (Ctrl+C again leaves it running)")
+    try:
+        stopped = client.stop_job(job.id)
+    except JobNotRunning as error:
+        output.note(f"{error.message}")
+    except (JobletError, ClientError) as error:
+        output.note(f"Error: job {job.id} was not stopped: {error.message}")
+    except (KeyboardInterrupt, _Terminated):
+        output.note(f"Job {job.id} may still be running (rnx status {job.id})")
+    else:
+        output.note(f"Job {stopped.id} {stopped.status}")
+
+
+def _on_sigterm(number: int, frame: "FrameType | None") -> NoReturn:
+    raise _Terminated
