@@ -85,8 +85,11 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def types(session: nox.Session) -> None:
-    """Types of the product, strictly."""
+    """Types of the product, of its tests and of its tools, strictly."""
     _here(session, "mypy", *session.posargs)
+    # proto/ apart: its generate.py and that of docs/ would be the same module to mypy.
+    for paths in (("docs", "tests", "noxfile.py"), ("proto",)):
+        _here(session, "mypy", *paths)
 
 
 @nox.session(venv_backend="none")

@@ -1,7 +1,7 @@
 """
 The fenced blocks of the documentation, and what becomes of each.
 
-    ```console   a session: run by tests/native/test_documentation.py and compared with what it really prints
+    ```console   a session: run by tests/native/test_documented_sessions.py and compared with what it really prints
     ```python    a program: run by the same test
     ```sh        a command that is not run there; the line above tells why, or what runs it instead:
                  <!-- run by: .ci/run --> or <!-- not run: it needs a machine of its own -->

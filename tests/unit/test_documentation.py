@@ -1,6 +1,6 @@
 """
 The documentation can be trusted: every command in it is run somewhere, every link leads somewhere, what is
-generated is fresh. `tests/native/test_documentation.py` runs the sessions.
+generated is fresh. `tests/native/test_documented_sessions.py` runs the sessions.
 
 Runs in: pytest. May not: run a command of the documentation.
 """
