@@ -42,6 +42,11 @@ class StateFolder:
         return self.root / "work"
 
     @property
+    def tree(self) -> Path:
+        """Where the supervisor mounts the template of the jobs' file tree, in a mount namespace of its own."""
+        return self.root / "tree"
+
+    @property
     def socket(self) -> Path:
         """Where the supervisor listens."""
         return self.root / "supervisor.sock"
@@ -86,7 +91,7 @@ class StateFolder:
             OSError: With the path that cannot be made.
         """
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for folder in (self.logs, self.run, self.work):
+        for folder in (self.logs, self.run, self.work, self.tree):
             folder.mkdir(mode=0o700, exist_ok=True)
 
     def socket_address(self, folder_fd: int) -> str:

@@ -8,6 +8,7 @@ Runs in: supervisor. May not: import outside the standard library.
 """
 
 import argparse
+import contextlib
 import fcntl
 import logging
 import os
@@ -24,9 +25,8 @@ from joblet import servicemanager
 from joblet.logs.writer import Writer
 from joblet.statefolder import StateFolder
 from joblet.supervisor.launcher import Zygote
-from joblet.supervisor.linux.cgroups.tree import CgroupsUnavailable, Cgroups, open_slice
-from joblet.supervisor.linux.mounts import unshare_mounts
-from joblet.supervisor.linux.tree import build_tree
+from joblet.supervisor.linux import tree
+from joblet.supervisor.linux.cgroups.tree import Cgroups, CgroupsUnavailable, open_slice
 from joblet.supervisor.loop import Loop
 from joblet.supervisor.recovery import recover
 from joblet.supervisor.supervisor import Broken, RestartNeeded, Settings, Supervisor
@@ -78,10 +78,8 @@ class _Ready:
 
     def tell(self, words: str) -> None:
         if self._fd >= 0:
-            try:
+            with contextlib.suppress(OSError):  # nobody waits any more
                 os.write(self._fd, words.encode())
-            except OSError:  # nobody waits any more, or (after a restart in place) nobody did
-                pass
             os.close(self._fd)
             self._fd = -1
 
@@ -111,7 +109,7 @@ def _raise_descriptor_limit() -> None:
 
 def _run(folder: StateFolder, options: argparse.Namespace, ready: _Ready, lock: int) -> int:
     settings = Settings(stay=options.stay, cleanup_timeout_s=options.cleanup_timeout, pids_max=options.pids_max)
-    cgroups, limits_enforced = _cgroups(Path(options.slice), options.cgroups)
+    cgroups, limits_enforced = _cgroups(folder, options)
     zygote, broken = _zygote(folder)
     loop = Loop()
     writer = Writer(lambda words: log.warning("%s", words))
@@ -137,12 +135,14 @@ def _run(folder: StateFolder, options: argparse.Namespace, ready: _Ready, lock: 
     writer.close()
     if zygote is not None:
         zygote.close()
+    if cgroups is not None:
+        cgroups.close()
     os.close(lock)
     return 0
 
 
-def _cgroups(slice_path: Path, mode: str) -> tuple[Cgroups | None, str]:
-    opened = open_slice(slice_path, mode)
+def _cgroups(folder: StateFolder, options: argparse.Namespace) -> tuple[Cgroups | None, str]:
+    opened = open_slice(Path(options.slice), options.cgroups, state_folder=folder.root, pids_max=options.pids_max)
     if isinstance(opened, Cgroups):
         return opened, "yes"
     return None, opened
@@ -151,9 +151,9 @@ def _cgroups(slice_path: Path, mode: str) -> tuple[Cgroups | None, str]:
 def _zygote(folder: StateFolder) -> tuple[Zygote | None, Broken | None]:
     """The zygote; without privilege none, and the words every job is refused with."""
     try:
-        unshare_mounts()
-        tree = build_tree(folder.root)
-        return Zygote.start(folder.root, tree), None
+        tree.enter_private_mounts()
+        tree.build(folder.tree)
+        return Zygote.start(folder.root, folder.tree), None
     except OSError as error:
         words = (error.strerror or str(error)).lower()
         log.error("jobs cannot be isolated: %s", error)
@@ -172,7 +172,7 @@ def _listen(folder: StateFolder) -> socket.socket:
 
 
 def _end_on_signals(loop: Loop, supervisor: Supervisor) -> None:
-    """SIGTERM and SIGINT end every job, then us. A signal wakes the loop through a socket (see signal.set_wakeup_fd)."""
+    """SIGTERM and SIGINT end every job, then us; they wake the loop through a socket (signal.set_wakeup_fd)."""
     woken, wakes = socket.socketpair()
     for end in (woken, wakes):
         end.setblocking(False)

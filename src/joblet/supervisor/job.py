@@ -29,7 +29,7 @@ from joblet.logs.spool import PIPE_BYTES, Pumped, Spool
 from joblet.logs.writer import Finish, Writer
 from joblet.statefolder import StateFolder
 from joblet.supervisor.launcher import Zygote
-from joblet.supervisor.linux.cgroups.tree import Cgroup
+from joblet.supervisor.linux.cgroups.tree import Cgroup, LimitEvents
 from joblet.supervisor.loop import READABLE, Loop, Timer
 from joblet.supervisor.outcome import Evidence, outcome
 from joblet.supervisor.status import Status, read_status
@@ -340,6 +340,7 @@ class SupervisedJob:
         )
         if self.cgroup is not None:
             usage = self.cgroup.usage()
+            self._warn_of_limits(self.cgroup)
         elif exited is not None:
             usage = Usage(cpu_usec=exited.cpu_usec, memory_peak_bytes=exited.max_rss_bytes)
         else:
@@ -347,6 +348,14 @@ class SupervisedJob:
         self._end = self._job_end(evidence, time.time_ns() if exited is None else exited.ended_ns, usage)
         line = b"end " + json.dumps(_as_dict(self._end)).encode() + b"\n"
         self.owner.writer.finish(Finish(self.spool, self._work_path, self._status_path, line))
+
+    def _warn_of_limits(self, cgroup: Cgroup) -> None:
+        met = cgroup.limit_events().since(LimitEvents())
+        met.pop("cpu_throttled_usec", None)  # waiting for its share of CPU is no violation
+        if met:
+            self.owner.warn(
+                "WARN", "resource limit reached", jobId=self.job_id, **{name: str(by) for name, by in met.items()}
+            )
 
     def _adopt_end(self, line: bytes) -> None:
         """A predecessor stored the log and this end; what is left is to clean up."""

@@ -84,6 +84,7 @@ def _remove_unknown(folder: StateFolder, cgroups: Cgroups | None, known: Mapping
             shutil.rmtree(work, ignore_errors=True)
     if cgroups is not None:
         for job_id in cgroups.leftovers():
-            if job_id not in known and (cgroup := cgroups.reopen(job_id)) is not None:
+            if job_id not in known:
+                cgroup = cgroups.reopen(job_id)
                 cgroup.kill()
                 cgroup.remove()
