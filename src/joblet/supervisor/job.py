@@ -19,7 +19,6 @@ import json
 import os
 import signal
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -32,6 +31,7 @@ from joblet.supervisor.launcher import Zygote
 from joblet.supervisor.linux.cgroups.tree import Cgroup, LimitEvents
 from joblet.supervisor.loop import READABLE, Loop, Timer
 from joblet.supervisor.outcome import Evidence, outcome
+from joblet.supervisor.record import Record
 from joblet.supervisor.status import Status, read_status
 
 _ONESHOT: Final = 1 << 30  # <sys/epoll.h> EPOLLONESHOT
@@ -41,50 +41,6 @@ _WALL: Final = 0x40000000  # <linux/wait.h> __WALL
 _BUSY_BYTES: Final = 64 * 1024
 _REST_S: Final = 0.001
 _CGROUP_RETRY_S: Final = 0.01
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """
-    What a successor needs to know of a job, written into its status file before it can run.
-
-    Args:
-        slot: Which of the job user ids it has.
-        cgroup: Whether it has a cgroup.
-    """
-
-    job_id: str
-    slot: int
-    timeout_s: float
-    memory_max_bytes: int
-    cgroup: bool
-
-    def encode(self) -> bytes:
-        """One line of JSON, without the newline."""
-        return json.dumps(
-            {
-                "job_id": self.job_id,
-                "slot": self.slot,
-                "timeout_s": self.timeout_s,
-                "memory_max_bytes": self.memory_max_bytes,
-                "cgroup": self.cgroup,
-            }
-        ).encode()
-
-    @staticmethod
-    def decode(line: bytes) -> "Record":
-        """Raises ValueError for a line that is not a record (a status file cut short by a crash)."""
-        try:
-            values = json.loads(line)
-            return Record(
-                str(values["job_id"]),
-                int(values["slot"]),
-                float(values["timeout_s"]),
-                int(values["memory_max_bytes"]),
-                bool(values["cgroup"]),
-            )
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"not a job's record: {error}") from None
 
 
 class Owner(Protocol):

@@ -17,8 +17,9 @@ from pathlib import Path
 
 from joblet.logs.spool import Spool
 from joblet.statefolder import StateFolder
-from joblet.supervisor.job import Owner, Record, SupervisedJob
+from joblet.supervisor.job import Owner, SupervisedJob
 from joblet.supervisor.linux.cgroups.tree import Cgroups
+from joblet.supervisor.record import Record
 from joblet.supervisor.status import Status, read_status, reattach
 
 log = logging.getLogger("joblet.supervisor")

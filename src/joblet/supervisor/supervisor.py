@@ -33,10 +33,11 @@ from joblet.logs.spool import Spool, memory_file, output_pipe
 from joblet.logs.writer import Finish, Writer
 from joblet.statefolder import StateFolder
 from joblet.supervisor.connection import Connection
-from joblet.supervisor.job import Record, SupervisedJob
+from joblet.supervisor.job import SupervisedJob
 from joblet.supervisor.launcher import Launched, LaunchFailed, LaunchRequest, Zygote, ZygoteDied
 from joblet.supervisor.linux.cgroups.tree import CgroupError, Cgroups
 from joblet.supervisor.loop import Loop
+from joblet.supervisor.record import Record
 
 FIRST_JOB_UID: Final = 1_900_000_000  # above every range that systemd's UIDS-GIDS document assigns
 MAX_JOBS: Final = 65_536
