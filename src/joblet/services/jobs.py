@@ -218,15 +218,26 @@ class Jobs:
 
     def get(self, id_or_prefix: str) -> Job:
         """One job as it stands now. Raises as `resolve`."""
-        job_id = self.resolve(id_or_prefix)
-        job = self._known(job_id)
+        return self.newest(self.resolve(id_or_prefix))
+
+    def newest(self, job_id: JobId) -> Job:
+        """
+        One job as it stands now, by its full id.
+
+        Raises:
+            JobNotFound: No such job.
+        """
+        life = self._lives.get(job_id)
+        if life is not None:
+            return life.job
+        job = self._ledger.unstored.get(job_id) or self._store.get(job_id)
         if job is None:
-            raise JobNotFound(id_or_prefix)
+            raise JobNotFound(job_id)
         return job
 
     def list(self) -> Sequence[Job]:
         """Every job as it stands now, oldest first."""
-        return [self._newest(job) for job in self._store.all()]
+        return [self._as_it_stands(job) for job in self._store.all()]
 
     def log_bytes(self, job: Job) -> int:
         """Length of the job's log: so far, or in the end."""
@@ -246,7 +257,7 @@ class Jobs:
         job_id = self.resolve(id_or_prefix)
         life = self._lives.get(job_id)
         if life is None:
-            raise JobNotRunning(job_id, self.get(job_id).state)
+            raise JobNotRunning(job_id, self.newest(job_id).state)
         if not life.stop_reason:
             life.stop_reason = STOPPED_ON_REQUEST
             self._journal.log("INFO", "job stop requested", jobId=job_id)
@@ -263,21 +274,13 @@ class Jobs:
         """
         life = self._lives.get(job_id)
         if life is None:
-            return self.get(job_id)
+            return self.newest(job_id)
         await life.over.wait()
         return life.job
 
-    # What is known
-
-    def _known(self, job_id: JobId) -> Job | None:
-        stored = self._store.get(job_id)
-        return None if stored is None else self._newest(stored)
-
-    def _newest(self, stored: Job) -> Job:
+    def _as_it_stands(self, stored: Job) -> Job:
         life = self._lives.get(stored.id)
-        if life is not None:
-            return life.job
-        return self._ledger.unstored.get(stored.id, stored)
+        return life.job if life is not None else self._ledger.unstored.get(stored.id, stored)
 
     # Start
 

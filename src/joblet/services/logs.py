@@ -1,19 +1,43 @@
 """
 Logs: the output of a job from any offset on, then live, to any number of readers.
 
+Readers read the log by offset and hold nothing but their place in it; what they wait for is one
+shared watch a job. So a slow reader costs no memory, and a late one sees what the first one saw.
+
 Runs in: server loop. May not: block, start a thread, know gRPC or files.
 Source: API specification, "GetJobLogs", "Streaming Behavior".
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final, Self
 
-from joblet.domain.job import Job, JobId
+from joblet.domain.errors import InvalidRequest, SlowReader
+from joblet.domain.job import Ended, Job, JobId
 from joblet.ports import Engine, Journal, LogStore
 from joblet.services.jobs import Jobs
 
 CHUNK_BYTES: Final = 1024 * 1024
 STALL_TIMEOUT_S: Final = 30.0
+
+
+class _Watch:
+    """
+    What all readers of one job wait for.
+
+    `changed` is replaced whenever it is set: a reader takes it before it looks, so nothing that
+    happens after the look is missed.
+    """
+
+    __slots__ = ("changed", "readers")
+
+    def __init__(self) -> None:
+        self.readers = 0
+        self.changed = asyncio.Event()
+
+    def tell(self) -> None:
+        self.changed.set()
+        self.changed = asyncio.Event()
 
 
 class LogStream(AsyncIterator[bytes]):
@@ -29,15 +53,37 @@ class LogStream(AsyncIterator[bytes]):
         offset_bytes: Of the first byte not yet handed out.
     """
 
-    job_id: JobId
-    offset_bytes: int
+    def __init__(self, logs: "Logs", job_id: JobId, *, offset_bytes: int, tail_lines: int, follow: bool) -> None:
+        self.job_id = job_id
+        self.offset_bytes = offset_bytes
+        self._logs = logs
+        self._tail_lines = tail_lines
+        # Where a reader that does not follow stops: a job that prints without end must not hold it for ever.
+        self._until: int | None = None if follow else logs.size_bytes(job_id)
+        self._log_bytes: int | None = None
+        self._watch: _Watch | None = None
+        self._closed = False
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> bytes:
         """The next piece, never empty."""
-        raise NotImplementedError
+        if self._closed:
+            raise StopAsyncIteration
+        try:
+            if self._tail_lines:
+                lines, self._tail_lines = self._tail_lines, 0
+                self.offset_bytes = await self._logs.tail_offset(self.job_id, lines, not_before=self.offset_bytes)
+            chunk = await self._next()
+        except BaseException:
+            await self.aclose()
+            raise
+        if not chunk:
+            await self.aclose()
+            raise StopAsyncIteration
+        self.offset_bytes += len(chunk)
+        return chunk
 
     async def __aenter__(self) -> Self:
         return self
@@ -47,6 +93,31 @@ class LogStream(AsyncIterator[bytes]):
 
     async def aclose(self) -> None:
         """This reader wants no more. Harmless when repeated."""
+        self._closed = True
+        if self._watch is not None:
+            self._logs.leave(self.job_id, self._watch)
+            self._watch = None
+
+    async def _next(self) -> bytes:
+        """Bytes from the offset on; empty at the end of the stream."""
+        logs = self._logs
+        if self._until is not None:
+            return await logs.read(self.job_id, self.offset_bytes, self._until - self.offset_bytes)
+        while True:
+            # First what to wait for, then what is known, then the look: in this order nothing slips through.
+            changed = self._watch.changed if self._watch is not None else None
+            if self._log_bytes is None:
+                self._log_bytes = logs.final_bytes(self.job_id)
+            if chunk := await logs.read(self.job_id, self.offset_bytes):
+                return chunk
+            if self._log_bytes is not None:
+                logs.check_complete(self.job_id, self.offset_bytes, self._log_bytes)
+                return b""
+            if changed is None:
+                # History came first and needs no watch; now look again with one.
+                self._watch = logs.join(self.job_id)
+            else:
+                await changed.wait()
 
 
 class Logs:
@@ -59,7 +130,21 @@ class Logs:
 
     def __init__(
         self, jobs: Jobs, engine: Engine, store: LogStore, journal: Journal, *, chunk_bytes: int = CHUNK_BYTES
-    ) -> None: ...
+    ) -> None:
+        if chunk_bytes < 1:
+            raise ValueError(f"chunk_bytes must be at least 1, not {chunk_bytes}")
+        self._jobs = jobs
+        self._engine = engine
+        self._store = store
+        self._journal = journal
+        self._chunk_bytes = chunk_bytes
+        self._watches: dict[JobId, _Watch] = {}
+        jobs.listen(self)
+
+    @property
+    def readers(self) -> int:
+        """Streams that wait for a job's output now."""
+        return sum(watch.readers for watch in self._watches.values())
 
     def stream(
         self, id_or_prefix: str, *, offset_bytes: int = 0, tail_lines: int = 0, follow: bool = True
@@ -70,25 +155,111 @@ class Logs:
         Args:
             offset_bytes: First byte wanted; beyond the end, the stream begins when the log gets there.
             tail_lines: Only the last so many lines of what is there now, and what comes after; 0: everything.
+                With an offset too, whichever begins later.
             follow: False to end at what is written now.
 
         Raises:
             JobNotFound, AmbiguousJobId: As `Jobs.resolve`.
             InvalidRequest: A negative number.
         """
-        raise NotImplementedError
+        for name, number in (("offset", offset_bytes), ("tail", tail_lines)):
+            if number < 0:
+                raise InvalidRequest(f"{name} must not be negative")
+        job_id = self._jobs.resolve(id_or_prefix)
+        return LogStream(self, job_id, offset_bytes=offset_bytes, tail_lines=tail_lines, follow=follow)
+
+    # For LogStream
+
+    def size_bytes(self, job_id: JobId) -> int:
+        """How far the log can be read now."""
+        return self._store.size_bytes(job_id)
+
+    def final_bytes(self, job_id: JobId) -> int | None:
+        """Length of the whole log, once the job has ended."""
+        phase = self._jobs.newest(job_id).phase
+        return phase.log_bytes if isinstance(phase, Ended) else None
+
+    async def read(self, job_id: JobId, offset_bytes: int, most_bytes: int | None = None) -> bytes:
+        """One piece; empty when there is none, or none is wanted."""
+        wanted = self._chunk_bytes if most_bytes is None else min(most_bytes, self._chunk_bytes)
+        return await self._store.read(job_id, offset_bytes, wanted) if wanted > 0 else b""
+
+    async def tail_offset(self, job_id: JobId, lines: int, *, not_before: int) -> int:
+        """Where the last so many lines begin. A newline at the very end closes the last line and begins none."""
+        end = self._store.size_bytes(job_id)
+        # One newline more than lines: the one before the first wanted line.
+        missing = lines + 1
+        position = end
+        while position > not_before:
+            start = max(not_before, position - self._chunk_bytes)
+            block = await self._read_exactly(job_id, start, position - start)
+            if position == end and not block.endswith(b"\n"):
+                missing -= 1
+            found = block.count(b"\n")
+            if found < missing:
+                missing -= found
+                position = start
+                continue
+            at = len(block)
+            for _ in range(missing):
+                at = block.rindex(b"\n", 0, at)
+            return start + at + 1
+        return max(not_before, position)
+
+    def check_complete(self, job_id: JobId, offset_bytes: int, log_bytes: int) -> None:
+        """The job is over and the reader has all there is: say so when that is not all there was."""
+        size_bytes = self._store.size_bytes(job_id)
+        if size_bytes < log_bytes and offset_bytes < log_bytes:
+            self._journal.log("WARN", "log is incomplete", jobId=job_id, logBytes=log_bytes, readableBytes=size_bytes)
+
+    def join(self, job_id: JobId) -> _Watch:
+        """One more reader waits for this job."""
+        watch = self._watches.get(job_id)
+        if watch is None:
+            watch = self._watches[job_id] = _Watch()
+            self._engine.watch_log(job_id)
+        watch.readers += 1
+        return watch
+
+    def leave(self, job_id: JobId, watch: _Watch) -> None:
+        """One reader less; the last one ends the watch."""
+        watch.readers -= 1
+        if not watch.readers:
+            del self._watches[job_id]
+            self._engine.unwatch_log(job_id)
+
+    async def _read_exactly(self, job_id: JobId, offset_bytes: int, wanted_bytes: int) -> bytes:
+        parts: list[bytes] = []
+        while wanted_bytes > 0 and (part := await self.read(job_id, offset_bytes, wanted_bytes)):
+            parts.append(part)
+            offset_bytes += len(part)
+            wanted_bytes -= len(part)
+        return b"".join(parts)
+
+    # JobListener
 
     def engine_attached(self) -> None:
         """See `JobListener`."""
+        for job_id in self._watches:
+            self._engine.watch_log(job_id)
 
     def job_running(self, job_id: JobId) -> None:
         """See `JobListener`."""
+        if job_id in self._watches:
+            # A reader may have come before the engine knew of the job.
+            self._engine.watch_log(job_id)
 
     def job_ended(self, job: Job) -> None:
         """See `JobListener`."""
+        self._tell(job.id)
 
     def log_grew(self, job_id: JobId, size_bytes: int) -> None:
         """See `JobListener`."""
+        self._tell(job_id)
+
+    def _tell(self, job_id: JobId) -> None:
+        if watch := self._watches.get(job_id):
+            watch.tell()
 
 
 async def deliver(
@@ -99,11 +270,20 @@ async def deliver(
 
     Args:
         send: Returns when the reader's side takes more: its waiting is the flow control
-            (`lambda chunk: context.write(DataChunk(payload=chunk))`).
+            (`lambda chunk: context.write(DataChunk(payload=chunk))`). It is cancelled at the timeout.
         stall_timeout_s: Longest time one piece may take.
 
     Raises:
         SlowReader: A piece took longer; it says the offset to resume at (the first byte of that piece).
         Whatever `send` raises.
     """
-    raise NotImplementedError
+    async with stream:
+        async for chunk in stream:
+            timeout = asyncio.timeout(stall_timeout_s)
+            try:
+                async with timeout:
+                    await send(chunk)
+            except TimeoutError:
+                if not timeout.expired():
+                    raise
+                raise SlowReader(stream.job_id, stall_timeout_s, stream.offset_bytes - len(chunk)) from None
