@@ -13,10 +13,10 @@ import errno
 import os
 import re
 from collections import OrderedDict
-from pathlib import Path
 from typing import Final
 
 from joblet.domain.job import JobId
+from joblet.statefolder import StateFolder
 
 OPEN_MAX: Final = 128
 _MAX_READ_BYTES: Final = 1024 * 1024
@@ -36,18 +36,18 @@ class _Log:
         self.evicted = False
 
 
-class LogFiles:
+class FileLogStore:
     """
-    `ports.LogStore` over `FOLDER/<job id>.log`.
+    `ports.LogStore` over the log files of a state folder.
 
     An id that is not a UUID in lower case has no log, so nothing outside the folder is ever opened.
 
     Args:
-        folder: Of the logs; need not exist yet.
+        folder: The server's; its folder of logs need not exist yet.
         open_max: Files kept open; those least recently read are closed first.
     """
 
-    def __init__(self, folder: Path, *, open_max: int = OPEN_MAX) -> None:
+    def __init__(self, folder: StateFolder, *, open_max: int = OPEN_MAX) -> None:
         if open_max < 1:
             raise ValueError(f"open_max must be at least 1, not {open_max}")
         self._folder = folder
@@ -93,7 +93,7 @@ class LogFiles:
         if not _ID.fullmatch(job_id):
             return None
         try:
-            fd = os.open(self._folder / f"{job_id}.log", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            fd = os.open(self._folder.log(job_id), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         except FileNotFoundError:
             return None
         log = self._open[job_id] = _Log(fd)

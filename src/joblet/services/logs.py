@@ -243,6 +243,9 @@ class Logs:
         for job_id in self._watches:
             self._engine.watch_log(job_id)
 
+    def engine_lost(self) -> None:
+        """See `JobListener`."""
+
     def job_running(self, job_id: JobId) -> None:
         """See `JobListener`."""
         if job_id in self._watches:
