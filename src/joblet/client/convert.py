@@ -13,12 +13,10 @@ from typing import Final
 
 from joblet.client.errors import BadRequest, UnexpectedAnswer
 from joblet.client.results import Job, JobStatus, StoppedJob
-from joblet.domain.job import JobState, Usage
-from joblet.domain.limits import MIB
 from joblet.wire import joblet_pb2 as pb
 
+MIB: Final = 1024 * 1024
 _INT32_MAX: Final = 2**31 - 1
-_STATES: Final = {str(state): state for state in JobState}
 
 
 def run_request(
@@ -101,7 +99,7 @@ def started_job(answer: pb.RunJobRes) -> Job:
     """RunJob's answer."""
     return Job(
         id=answer.id,
-        status=_status(answer.status),
+        status=answer.status,
         command=answer.command,
         args=tuple(answer.args),
         cpu_max_percent=answer.maxCPU,
@@ -118,7 +116,7 @@ def listed_job(answer: pb.Job) -> Job:
     """One job of ListJobs' answer."""
     return Job(
         id=answer.id,
-        status=_status(answer.status),
+        status=answer.status,
         command=answer.command,
         args=tuple(answer.args),
         name=answer.name,
@@ -136,9 +134,11 @@ def listed_job(answer: pb.Job) -> Job:
 
 def job_status(answer: pb.GetJobStatusRes) -> JobStatus:
     """GetJobStatus' answer."""
+    from joblet.domain.job import Usage
+
     return JobStatus(
         id=answer.id,
-        status=_status(answer.status),
+        status=answer.status,
         command=answer.command,
         args=tuple(answer.args),
         name=answer.name,
@@ -166,14 +166,10 @@ def stopped_job(answer: pb.StopJobRes) -> StoppedJob:
     """StopJob's answer."""
     return StoppedJob(
         id=answer.id,
-        status=_status(answer.status),
+        status=answer.status,
         ended_at=_time(answer.endTime),
         exit_code=answer.exitCode,
     )
-
-
-def _status(word: str) -> JobState | str:
-    return _STATES.get(word, word)
 
 
 def _time(text: str) -> datetime | None:

@@ -1,15 +1,18 @@
 """
 What a server's answers say: plain values, no messages of the wire.
 
-Runs in: a user's program. May not: import grpc or protobuf.
+Runs in: a user's program. May not: import grpc or protobuf; import `domain.job`, whose nine classes take as long
+to build as a whole call over the wire.
 Source: API specification, "Job", "GetJobStatus", "StopJob".
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from joblet.domain.job import STOPPED_EXIT_CODE, JobState, Usage
+if TYPE_CHECKING:
+    from joblet.domain.job import Usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +21,7 @@ class Job:
     A job, as it is started and listed.
 
     Args:
-        status: A `JobState`; a word of its own from a server newer than this client.
+        status: To compare with `JobState`; a server newer than this client may have more of them.
         cpu_max_percent: 100 is one core.
         io_max_bytes_per_s: 0 for unlimited.
         started_at: None until its command has been started.
@@ -28,7 +31,7 @@ class Job:
     """
 
     id: str
-    status: JobState | str
+    status: str
     command: str
     args: tuple[str, ...] = ()
     name: str = ""
@@ -62,12 +65,12 @@ class JobStatus(Job):
         limits_enforced: "yes", or why the limits are not enforced; empty from a server that does not tell.
     """
 
+    usage: "Usage"
     work_dir: str = ""
     timeout_s: int = 0
     reason: str = ""
     signal: int = 0
     oom_killed: bool = False
-    usage: Usage = field(default_factory=Usage)
     log_bytes: int = 0
     limits_enforced: str = ""
 
@@ -77,6 +80,6 @@ class StoppedJob:
     """A job after `stop_job`: nothing of it is left on the machine."""
 
     id: str
-    status: JobState | str
+    status: str
     ended_at: datetime | None
-    exit_code: int = STOPPED_EXIT_CODE
+    exit_code: int

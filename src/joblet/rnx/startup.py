@@ -1,9 +1,10 @@
 """
-What makes `rnx` start fast: modules that grpc imports and a one-shot command never uses are put off.
+What makes `rnx` start fast: modules that grpc and protobuf import and a one-shot command never uses are put off.
 
-`import grpc` takes about 95 ms here, of which 30 are asyncio, 10 grpc.aio and 7 inspect, which only its
-asyncio half uses (`python -X importtime -c "import grpc"`, grpcio 1.85, Python 3.11). Each gets a stand-in that becomes
-the real module the moment anything in it is asked for, so nothing that works without this stops working with it.
+`import grpc` takes 75 ms here, of which 32 are asyncio, 10 grpc.aio and 10 inspect, which only its asyncio half
+uses; protobuf's text format, calendar and pickle are another 8 (`python -X importtime`, grpcio 1.85, Python 3.11).
+Each gets a stand-in that becomes the real module the moment anything in it is asked for: nothing that works without
+this stops working with it.
 
 `importlib.util.LazyLoader` does not do: before Python 3.12.3 the second `import asyncio` already loads it.
 
@@ -16,7 +17,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Final
 
-DEFERRED: Final = ("asyncio", "inspect", "grpc.aio")
+DEFERRED: Final = ("asyncio", "inspect", "grpc.aio", "google.protobuf.text_format", "calendar", "pickle")
 
 
 class _Deferred(ModuleType):
