@@ -49,32 +49,22 @@ MAY_IMPORT: Final[Mapping[str, frozenset[str]]] = {
     "joblet.supervisor": frozenset(
         {"domain", "engine.protocol", "logs.spool", "logs.writer", "servicemanager", "statefolder"}
     ),
-    "joblet.supervisor.zygote": frozenset(),
-    "joblet.supervisor.init": frozenset(),
+    "joblet.supervisor.zygote": frozenset({"supervisor"}),
+    "joblet.supervisor.init": frozenset({"supervisor"}),
     "joblet.pki": frozenset({"complaint"}),
-    "joblet.api": frozenset({"domain", "ports", "services", "wire", "serverlog"}),
+    "joblet.api": frozenset({"domain", "ports", "services", "wire", "serverlog", "complaint"}),
     # The wiring: the only place that knows an adapter's class.
     "joblet.api.bootstrap": frozenset(
-        {
-            "domain",
-            "ports",
-            "services",
-            "wire",
-            "serverlog",
-            "config",
-            "engine",
-            "storage",
-            "logs",
-            "pki",
-            "statefolder",
-        }
+        {"api", "domain", "ports", "services", "wire", "serverlog", "config", "engine", "storage", "logs", "pki"}
+        | {"statefolder", "servicemanager", "complaint"}
     ),
-    "joblet.client": frozenset({"domain", "wire", "pki"}),
-    "joblet.rnx": frozenset({"domain", "client", "pki"}),
+    "joblet.client": frozenset({"domain", "wire", "pki", "complaint"}),
+    "joblet.rnx": frozenset({"domain", "client", "pki", "complaint"}),
     "joblet.admin": frozenset(
-        {"domain", "config", "yamlfile", "pki", "statefolder", "serverlog", "engine", "supervisor"}
+        {"domain", "config", "yamlfile", "pki", "statefolder", "serverlog", "engine", "supervisor", "complaint"}
     ),
     "joblet.testing": frozenset({"domain", "ports", "services", "storage", "logs", "engine", "statefolder"}),
+    "joblet.testing.cgroupfs": frozenset({"domain", "supervisor"}),  # it stands in for the supervisor's kernel
 }
 
 # Packages from outside the standard library a part may import; every other part has none.
