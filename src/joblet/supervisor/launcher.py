@@ -19,6 +19,7 @@ Source: unix(7), "SOCK_SEQPACKET" and SCM_RIGHTS.
 import array
 import contextlib
 import os
+import py_compile
 import select
 import socket
 import sys
@@ -28,10 +29,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from joblet.supervisor.linux.seccomp import Taker, filter_for
+
 _WALL: Final = 0x40000000  # <linux/wait.h> __WALL: a child made with exit signal 0 is invisible without it
 _REPLY_BYTES: Final = 4096
 _ZYGOTE_FD: Final = 3
 _FDS_PER_REPLY: Final = 1
+_SOURCE: Final = Path(__file__).parents[2]
+_PROGRAM: Final = "import sys; sys.path.append(sys.argv[1]); from joblet.supervisor import zygote; zygote.main(sys.argv[3], sys.argv[5])"
+# All that the zygote imports of ours.
+ZYGOTE_MODULES: Final = (
+    "joblet/__init__.py",
+    "joblet/supervisor/__init__.py",
+    "joblet/supervisor/descriptors.py",
+    "joblet/supervisor/init.py",
+    "joblet/supervisor/zygote.py",
+    "joblet/supervisor/linux/__init__.py",
+    "joblet/supervisor/linux/clone.py",
+    "joblet/supervisor/linux/mounts.py",
+    "joblet/supervisor/linux/privileges.py",
+    "joblet/supervisor/linux/syscall.py",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +153,12 @@ class Zygote:
             ZygoteDied: It ended before it was ready, with its words.
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        program = str(Path(__file__).with_name("zygote.py"))
         state = os.fspath(state_dir)
-        argv = [sys.executable, "-I", "-S", "-E", program, "--state", state, "--tree", os.fspath(tree_path)]
+        tree = os.fspath(tree_path)
+        # -OO and compiled beforehand: docstrings, and what a compiler leaves in the heap, would be copied for each job.
+        for module in ZYGOTE_MODULES:
+            py_compile.compile(str(_SOURCE / module), optimize=2)
+        argv = [sys.executable, "-I", "-S", "-E", "-OO", "-c", _PROGRAM, str(_SOURCE), "--state", state, "--tree", tree]
         try:
             pid = os.posix_spawn(
                 sys.executable,
@@ -153,7 +174,13 @@ class Zygote:
             raise
         finally:
             theirs.close()
-        hello = ours.recv(_REPLY_BYTES)
+        with contextlib.suppress(BrokenPipeError):
+            ours.send(filter_for(Taker.ZYGOTE))
+            ours.send(filter_for(Taker.INIT))
+        try:
+            hello = ours.recv(_REPLY_BYTES)
+        except ConnectionResetError:  # it left a packet unread; what it said comes next
+            hello = ours.recv(_REPLY_BYTES)
         if hello != b"ready":
             ours.close()
             os.waitpid(pid, 0)

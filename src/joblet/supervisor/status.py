@@ -139,9 +139,6 @@ def start_ticks(pid: int) -> int:
     return int(stat[stat.rindex(b")") + 2 :].split()[19])
 
 
-
-
-
 def _complete_lines(data: bytes) -> Iterator[bytes]:
     yield from data[: data.rfind(b"\n") + 1].split(b"\n")[:-1]
 
