@@ -7,6 +7,7 @@ Ids, times and the like differ from run to run: an id in a page stands for the o
 Runs in: pytest, as root. May not: run a block that is not a session or a program.
 """
 
+import contextlib
 import os
 import re
 import signal
@@ -18,7 +19,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-import grpc
 import pytest
 from blocks import ROOT, Command, blocks_of, commands_of, pages
 
@@ -99,41 +99,35 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, st
     certs, state = folder / "certs", folder / "state"
     joblet = [sys.executable, "-m", "joblet.admin.main"]
     subprocess.run([*joblet, "certs", "init", "--dir", str(certs)], check=True, capture_output=True, timeout=60)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    environment = {
-        "PATH": f"{PROGRAMS}:{os.environ['PATH']}",
-        "HOME": str(folder),
-        "LANG": "C.UTF-8",
-        "JOBLET_SERVER": address,
-        "JOBLET_CA_PATH": str(certs / "ca-cert.pem"),
-        "JOBLET_CERT_PATH": str(certs / "client-cert.pem"),
-        "JOBLET_KEY_PATH": str(certs / "client-key.pem"),
-    }
-    with (folder / "log").open("wb") as log:
-        server = subprocess.Popen(
-            [*joblet, "serve", "--address", address, "--certs", str(certs), "--state", str(state)],
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-        )
-    try:
-        wait_until_it_answers(address, certs)
-        yield environment
-    finally:
-        server.send_signal(signal.SIGTERM)
-        server.wait(30)
-        subprocess.run([*joblet, "down", "--state", str(state)], check=True, capture_output=True, timeout=60)
+    serve = [*joblet, "serve", "--address", "127.0.0.1:0", "--certs", str(certs), "--state", str(state)]
+    with (folder / "log").open("wb") as log, service_manager() as (heard, name):
+        environment = {**os.environ, "NOTIFY_SOCKET": name}
+        server = subprocess.Popen(serve, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        try:
+            assert heard.recv(100) == b"READY=1"
+            yield {
+                "PATH": f"{PROGRAMS}:{os.environ['PATH']}",
+                "HOME": str(folder),
+                "LANG": "C.UTF-8",
+                "JOBLET_SERVER": (state / "address").read_text().strip(),
+                "JOBLET_CA_PATH": str(certs / "ca-cert.pem"),
+                "JOBLET_CERT_PATH": str(certs / "client-cert.pem"),
+                "JOBLET_KEY_PATH": str(certs / "client-key.pem"),
+            }
+        finally:
+            server.send_signal(signal.SIGTERM)
+            server.wait(30)
+            subprocess.run([*joblet, "down", "--state", str(state)], check=True, capture_output=True, timeout=60)
 
 
-def wait_until_it_answers(address: str, certs: Path) -> None:
-    """gRPC itself tries again until the port is open."""
-    ca, key, certificate = (
-        (certs / name).read_bytes() for name in ("ca-cert.pem", "client-key.pem", "client-cert.pem")
-    )
-    with grpc.secure_channel(address, grpc.ssl_channel_credentials(ca, key, certificate)) as channel:
-        grpc.channel_ready_future(channel).result(timeout=30)
+@contextlib.contextmanager
+def service_manager() -> Iterator[tuple[socket.socket, str]]:
+    """Stands in for systemd: hears that a server is ready. The address is abstract, so its length does not matter."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
+        name = f"joblet-documented-sessions-{os.getpid()}"
+        heard.bind(f"\0{name}")
+        heard.settimeout(60)
+        yield heard, f"@{name}"
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.relative_to(ROOT).as_posix())
