@@ -104,6 +104,11 @@ def own_group(proc_self_cgroup: str, mount: Mount) -> Path | None:
     return None
 
 
+def is_service(group: Path) -> bool:
+    """Whether systemd named it for a service: the only kind of unit of ours that Delegate= gives to us."""
+    return group.name.endswith(".service")
+
+
 def own_service(proc_self_cgroup: str, mount: Mount) -> Path | None:
     """
     The group that systemd made for the service we run in, when it is in joblet.slice; else None.
@@ -114,7 +119,7 @@ def own_service(proc_self_cgroup: str, mount: Mount) -> Path | None:
     if group is None:
         return None
     for folder in (group, *group.parents):
-        if folder.name.endswith(".service") and SLICE in folder.parts:
+        if is_service(folder) and SLICE in folder.parts:
             return folder
     return None
 
@@ -127,7 +132,7 @@ class Facts:
     Args:
         root: Where the cgroup tree should be.
         mountinfo: /proc/self/mountinfo.
-        service: The service of ours that jobs go below; None when they go below a slice made by hand.
+        service: The service that jobs go below; None when they go below a slice made by hand.
         controllers: Those that the group jobs go below has to give; None when it has no such file.
         unified_controllers: Those of a cgroup2 tree mounted elsewhere (a hybrid host).
         enabled: Controllers already handed to the groups below.
@@ -149,12 +154,23 @@ class Facts:
     io_problem: tuple[str, str] | None = None
 
 
-def gather(host: Host = HOST, files: Files = KERNEL, state_folder: Path | None = None) -> Facts:
-    """Look at this host. Never raises: what cannot be read is not there."""
+def gather(
+    host: Host = HOST, files: Files = KERNEL, slice_path: Path | None = None, state_folder: Path | None = None
+) -> Facts:
+    """
+    Look at this host. Never raises: what cannot be read is not there.
+
+    Args:
+        slice_path: A service's group that jobs are to go below, if it is one and is there.
+        state_folder: Whether its I/O can be limited; None not to ask.
+    """
     mountinfo, own = _text(host.proc / "self" / "mountinfo"), _text(host.proc / "self" / "cgroup")
     mounts = parse_mounts(mountinfo)
     mount = mount_at(host.root, mounts)
-    service = own_service(own, mount) if mount is not None and mount.kind == "cgroup2" else None
+    service = None
+    if mount is not None and mount.kind == "cgroup2":
+        named = slice_path is not None and is_service(slice_path) and files.exists(slice_path)
+        service = slice_path if named else own_service(own, mount)
     top = Folder(files, service or host.root)
     unified = next((m.point for m in mounts if m.kind == "cgroup2" and m.point != host.root), None)
     enabled = frozenset(top.text("cgroup.subtree_control").split())

@@ -139,12 +139,12 @@ def open_slice(
     """
     Make ready to limit jobs, in the way that `isolation.cgroups` asks for.
 
-    Below the service that systemd made for us when there is one; else below `slice_path`. In the first case every
-    process of the service is moved into its child `supervisor`: the kernel lets no group hand controllers down that
-    holds processes. Call it before the zygote is started, and again after a restart: nothing is done twice.
+    Below the service that `slice_path` names, or that systemd started us in; else below `slice_path`, made by hand.
+    Every process of a service is moved into its child `supervisor`: the kernel lets no group hand controllers down
+    that holds processes. Call it before the zygote is started, and again after a restart: nothing is done twice.
 
     Args:
-        slice_path: Where groups go when systemd did not start us: `joblet.slice` in the cgroup root.
+        slice_path: A delegated service's group, or `joblet.slice` in the cgroup root.
         mode: "required", "auto" or "off".
         state_folder: Gives this supervisor a group of its own in a slice that several share, so that none takes
             another's jobs for leftovers.
@@ -173,7 +173,7 @@ def open_slice(
 
 
 def _open(slice_path: Path, state_folder: Path | None, pids_max: int, host: Host, files: Files) -> Cgroups:
-    facts = gather(host, files)
+    facts = gather(host, files, slice_path)
     errors = [finding for finding in findings(facts) if finding.severity is Severity.ERROR]
     if errors:
         raise _unavailable(errors)
