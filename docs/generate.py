@@ -9,6 +9,7 @@ Runs in: a contributor's terminal (nox -s docs), CI (nox -s fresh). May not: be 
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +19,7 @@ from joblet import config
 from joblet.api import roles, status
 from joblet.domain.errors import JobletError
 from joblet.domain.job import TRANSITIONS, JobState
+from joblet.rnx.main import VERBS
 
 _REGION: Final = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end generated -->)", re.DOTALL)
 
@@ -64,6 +66,19 @@ def configuration() -> Iterator[str]:
         yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
+def rnx_verbs() -> Iterator[str]:
+    """Every verb of rnx with its flags, from the tables that parse them."""
+    yield "| | |"
+    yield "|---|---|"
+    for name in VERBS:
+        verb = import_module(f"joblet.rnx.{name}").VERB
+        yield f"| **`{f'rnx {verb.name} {verb.operands}'.strip()}`** | {verb.summary} |"
+        for flag in verb.flags:
+            if not flag.later:
+                short = f", `-{flag.short}`" if flag.short else ""
+                yield f"| `--{flag.name}`{short} | {flag.help} |"
+
+
 def meaning(error: type[JobletError]) -> str:
     """The first sentence of an error's docstring."""
     return (error.__doc__ or "").strip().splitlines()[0]
@@ -74,6 +89,7 @@ PARTS: Final[Mapping[str, Callable[[], Iterator[str]]]] = {
     "roles": roles_of_calls,
     "errors": error_codes,
     "configuration": configuration,
+    "rnx": rnx_verbs,
 }
 
 
