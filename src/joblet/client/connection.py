@@ -146,15 +146,13 @@ def why_unreachable(details: str, address: str, credentials: "Credentials") -> S
 
 
 def _refused(address: str, credentials: "Credentials") -> ServerUnreachable:
-    lines = [f"{what}: {advice}" for what, advice in credentials.problems()]
-    if not lines:
-        lines = [
-            "the files look right from here, so the likely causes are:",
-            f"- the server trusts another authority than {credentials.ca_path}: use the files its administrator made",
-            "- the clock of this machine or of the server is wrong, and the certificate seems expired there",
-            "- the server ended just then: try again",
-            "the server's log tells which (WARN, handshake)",
-        ]
+    lines = credentials.problems() or [
+        "the files look right from here, so the likely causes are:",
+        f"- the server trusts another authority than {credentials.ca_path}: use the files its administrator made",
+        "- the clock of this machine or of the server is wrong, and the certificate seems expired there",
+        "- the server ended just then: try again",
+        "the server's log tells which (WARN, handshake)",
+    ]
     return ServerUnreachable(
         f"cannot connect to {address}: the server closed the connection during the TLS handshake,"
         f" as it does with a client certificate it does not accept ({credentials.certificate_path})",

@@ -1,12 +1,15 @@
 """
 The three files that let a client in, checked before anything is connected.
 
-Runs in: a user's program, the user's terminal. May not: import grpc; import cryptography unless something is wrong
-(it takes as long to load as a whole call).
+A look that costs next to nothing (`screening`) lets a good set pass; whatever looks odd is examined by `pki/check.py`,
+which finds the words and costs more than the call itself.
+
+Runs in: a user's program, the user's terminal. May not: import grpc; import `joblet.pki` unless something looks wrong.
 Source: API specification, "Certificate Files Required", "Environment Variables", "Client Limits".
 """
 
 import os
+import stat
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,6 +27,8 @@ SERVER_VARIABLE: Final = "JOBLET_SERVER"
 CERTIFICATE_VARIABLE: Final = "JOBLET_CERT_PATH"
 KEY_VARIABLE: Final = "JOBLET_KEY_PATH"
 CA_VARIABLE: Final = "JOBLET_CA_PATH"
+
+_MAX_BYTES: Final = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,23 +60,14 @@ class Credentials:
             BadCredentials: One or more cannot be used: which, why, and how to mend it.
         """
         paths = (os.fspath(certificate), os.fspath(key), os.fspath(ca))
-        read: list[bytes] = []
-        problems: list[tuple[str, str]] = []
-        for path, (what, flag, variable) in zip(paths, _FILES, strict=True):
-            try:
-                with open(path, "rb") as file:
-                    read.append(file.read())
-            except OSError as error:
-                problems.append(
-                    (f"cannot read the {what} {path}: {_words(error)}", _how_to_read(error, path, flag, variable))
-                )
-            except ValueError as error:  # a NUL in the path
-                problems.append((f"cannot read the {what} {path!r}: {error}", f"pass {flag} or set {variable}"))
-        if problems:
-            raise BadCredentials(problems[0][0], _joined(problems))
-        credentials = cls(*paths, *read)
-        credentials.check()
-        return credentials
+        try:
+            credentials = cls(*paths, *map(_read, paths))
+        except (OSError, ValueError):
+            credentials = None
+        if credentials is None or not credentials.look_right():
+            _check_exactly(paths)
+        # What OpenSSL refuses by a policy of this machine may still do for the server: then the server decides.
+        return credentials or cls(*paths, *map(_read, paths))
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> "Credentials":
@@ -87,57 +83,53 @@ class Credentials:
             environ.get(CA_VARIABLE) or DEFAULT_CA,
         )
 
-    def check(self) -> None:
-        """
-        Make sure that a server with the same authority will let this certificate in.
-
-        Raises:
-            BadCredentials: It will not, and this is why and how to mend it.
-        """
+    def look_right(self) -> bool:
+        """Whether nothing seems wrong at a first look; what does may still be right."""
         now = time.strftime("%Y%m%d%H%M%S", time.gmtime())
-        if nothing_looks_wrong(self.certificate, self.key, self.ca, now):
-            return
-        problems = self.problems()
-        if problems:
-            raise BadCredentials(problems[0][0], _joined(problems))
+        return nothing_looks_wrong(self.certificate, self.key, self.ca, now)
 
-    def problems(self) -> list[tuple[str, str]]:
-        """Everything that is wrong with the files, as (what, what to do about it)."""
-        return []
+    def problems(self) -> list[str]:
+        """Everything that is wrong with the files, each with what to do about it; slow."""
+        from pathlib import Path
 
+        from joblet.pki.check import Pem
+        from joblet.pki.diagnosis import problems
 
-_FILES: Final = (
-    ("client certificate", "--cert", CERTIFICATE_VARIABLE),
-    ("client key", "--key", KEY_VARIABLE),
-    ("CA certificate", "--ca", CA_VARIABLE),
-)
-
-
-def _words(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
+        found = problems(
+            Pem(Path(self.certificate_path), self.certificate),
+            Pem(Path(self.key_path), self.key),
+            Pem(Path(self.ca_path), self.ca),
+        )
+        return [f"{problem.what}: {problem.mend}" for problem in found]
 
 
-def _how_to_read(error: OSError, path: str, flag: str, variable: str) -> str:
-    if isinstance(error, FileNotFoundError):
-        where = "" if os.path.isabs(path) else f" (looked for in {os.getcwd()})"
-        return f"pass {flag} or set {variable}, or get the file from the administrator (joblet certs issue){where}"
-    if isinstance(error, PermissionError):
-        return f"{_owner(path)}pass {flag} with a file of yours, or ask the administrator for one (joblet certs issue)"
-    return f"pass {flag} or set {variable} with a readable file"
+def _read(path: str) -> bytes:
+    """
+    A small regular file.
+
+    Raises:
+        OSError, ValueError: It is none, or cannot be read.
+    """
+    # Without O_NONBLOCK, opening a pipe that nobody writes to would wait for ever.
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ValueError(f"not a regular file: {path}")
+        return file.read(_MAX_BYTES)
 
 
-def _owner(path: str) -> str:
+def _check_exactly(paths: tuple[str, str, str]) -> None:
+    """
+    Find out what is wrong with the files.
+
+    Raises:
+        BadCredentials: With every problem; returning means that there is none.
+    """
     from pathlib import Path
 
+    from joblet.pki.check import FilesUnusable, check
+
     try:
-        return f"it belongs to {Path(path).owner()}: "
-    except (OSError, KeyError, NotImplementedError):
-        return ""
-
-
-def _joined(problems: list[tuple[str, str]]) -> str:
-    """The first problem's advice, then the other problems with theirs."""
-    lines = [problems[0][1]]
-    for what, advice in problems[1:]:
-        lines += [what, advice]
-    return "\n".join(line for line in lines if line)
+        certificate, key, ca = map(Path, paths)
+        check(certificate, key, ca)
+    except FilesUnusable as error:
+        raise BadCredentials(error.what, error.mend) from None

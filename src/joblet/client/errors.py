@@ -8,30 +8,25 @@ Source: API specification, "Error Handling"; the inverse of `api/status.py`.
 import re
 from typing import Final
 
+from joblet.complaint import Complaint
 from joblet.domain import errors
 from joblet.domain.errors import JobletError
 
 
-class ClientError(Exception):
+class ClientError(Complaint):
     """
-    The call got no answer from a Joblet server.
+    The call got no answer from a Joblet server; `what` says what was tried and why it failed, `mend` what to do.
 
-    Args:
-        message: What was tried, on what, and why it failed.
-        advice: What to do about it, one line each; may be empty.
+    Attributes:
+        code: The name of the gRPC code that comes nearest, for programs.
     """
 
     code = "UNKNOWN"
-    """The name of the gRPC code that comes nearest, for programs."""
-
-    def __init__(self, message: str, advice: str = "") -> None:
-        super().__init__(message)
-        self.advice = advice
 
     @property
     def message(self) -> str:
-        """What went wrong, in words for the user."""
-        return str(self)
+        """What went wrong, without what to do about it; named as in `JobletError`."""
+        return self.what
 
 
 class BadAddress(ClientError):
@@ -68,7 +63,7 @@ class UnexpectedAnswer(ClientError):
     """The server answered with an error this client has no name for."""
 
     def __init__(self, code: str, message: str) -> None:
-        super().__init__(message or f"the server answered {code} without a word", "")
+        super().__init__(message or f"the server answered {code} without a word")
         self.code = code
 
 

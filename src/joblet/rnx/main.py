@@ -94,7 +94,7 @@ def _dispatch(arguments: Sequence[str], output: Output) -> int:
     except NotYet as error:
         return _failed(output, "UNIMPLEMENTED", str(error), "", status=1)
     except ClientError as error:
-        return _failed(output, code_of(error), error.message, error.advice, status=1)
+        return _failed(output, code_of(error), error.what, error.mend, status=1)
     except JobletError as error:
         return _failed(output, code_of(error), error.message, "", status=1)
 
