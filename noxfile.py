@@ -32,6 +32,8 @@ nox.options.sessions = ["lint", "types", "fresh", "tests", "wire", "native"]
 def _show_pyenv_interpreters() -> None:
     """Let nox and tox find every Python that pyenv has: its shims answer only for the selected ones."""
     versions = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    if not os.access(versions, os.R_OK | os.X_OK):
+        return
     found = [str(folder) for minor in PYTHONS for folder in sorted(versions.glob(f"{minor}.*/bin"))]
     os.environ["PATH"] = os.pathsep.join([*found, os.environ.get("PATH", os.defpath)])
 
