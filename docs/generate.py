@@ -16,10 +16,11 @@ from typing import Final
 from blocks import pages
 
 from joblet import config
+from joblet.admin.main import VERBS as JOBLET_VERBS
 from joblet.api import roles, status
 from joblet.domain.errors import JobletError
 from joblet.domain.job import TRANSITIONS, JobState
-from joblet.rnx.main import VERBS
+from joblet.rnx.main import VERBS as RNX_VERBS
 
 _REGION: Final = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end generated -->)", re.DOTALL)
 
@@ -70,13 +71,21 @@ def rnx_verbs() -> Iterator[str]:
     """Every verb of rnx with its flags, from the tables that parse them."""
     yield "| | |"
     yield "|---|---|"
-    for name in VERBS:
+    for name in RNX_VERBS:
         verb = import_module(f"joblet.rnx.{name}").VERB
         yield f"| **`{f'rnx {verb.name} {verb.operands}'.strip()}`** | {verb.summary} |"
         for flag in verb.flags:
             if not flag.later:
                 short = f", `-{flag.short}`" if flag.short else ""
                 yield f"| `--{flag.name}`{short} | {flag.help} |"
+
+
+def joblet_verbs() -> Iterator[str]:
+    """Every verb of joblet."""
+    yield "| | |"
+    yield "|---|---|"
+    for name, meaning_of_verb in JOBLET_VERBS.items():
+        yield f"| `joblet {name}` | {meaning_of_verb} |"
 
 
 def meaning(error: type[JobletError]) -> str:
@@ -90,6 +99,7 @@ PARTS: Final[Mapping[str, Callable[[], Iterator[str]]]] = {
     "errors": error_codes,
     "configuration": configuration,
     "rnx": rnx_verbs,
+    "joblet": joblet_verbs,
 }
 
 
