@@ -35,6 +35,12 @@ def a_process() -> Iterator[subprocess.Popen[bytes]]:
             process.kill()
 
 
+def ends_by_itself(process: subprocess.Popen[bytes]) -> bool:
+    """Whether no signal is on its way to it."""
+    process.communicate(b"\n", timeout=10)
+    return process.returncode == 0
+
+
 def test_kill_is_one_write(tmp_path: Path) -> None:
     tree = FakeTree(tmp_path)
     job = a_job(tree)
@@ -69,7 +75,41 @@ def test_kill_leaves_a_process_alone_that_is_in_no_group_of_the_job(tmp_path: Pa
 
         job.kill()
 
-        assert other.poll() is None
+        assert ends_by_itself(other)
+
+
+class Forgetful(FakeTree):
+    """A process is listed once and has left its group when one looks again: its pid may be another's by now."""
+
+    def read(self, path: Path) -> str:
+        text = super().read(path)
+        if path.name == "cgroup.procs":
+            path.write_text("")
+        return text
+
+
+def test_kill_looks_again_before_it_signals_a_pid(tmp_path: Path) -> None:
+    """Between reading a pid and signalling it, the process may end and a stranger get its pid."""
+    tree = Forgetful(tmp_path, without={"cgroup.kill"})
+    job = a_job(tree)
+    with a_process() as stranger:
+        tree.settle(GROUP, stranger.pid)
+
+        job.kill()
+
+        assert ends_by_itself(stranger)
+
+
+def test_kill_keeps_no_descriptor_of_what_it_killed(tmp_path: Path) -> None:
+    tree = FakeTree(tmp_path, without={"cgroup.kill"})
+    job = a_job(tree)
+    with a_process() as process:
+        tree.settle(GROUP, process.pid)
+        before = os.listdir("/proc/self/fd")
+
+        job.kill()
+
+        assert os.listdir("/proc/self/fd") == before
 
 
 def test_kill_ends_a_sweep_that_finds_the_dead_again(tmp_path: Path) -> None:
