@@ -93,7 +93,10 @@ class Engine(Protocol):
         Begin to stop a job: SIGTERM to its process group, STOP_GRACE_MS, SIGKILL to all of it.
 
         Its end arrives as `JobEnded` with state STOPPED, exit code -1 and this reason.
-        A job that has ended, or is unknown, is left alone.
+        A job that has ended, or is unknown, is left alone. The first reason counts.
+
+        Raises:
+            EngineUnavailable: The engine is away: ask again after `Attached`.
         """
         ...
 
