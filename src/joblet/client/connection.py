@@ -46,7 +46,7 @@ def address_of(server: str) -> str:
     Raises:
         BadAddress: Not HOST, HOST:PORT or [IPv6]:PORT.
     """
-    found = re.fullmatch(r"(\[[0-9A-Fa-f:.%]+\]|[^\s:/\[\]]+)(?::([0-9]{1,5}))?", server)
+    found = re.fullmatch(r"(\[[0-9A-Fa-f:.]+(?:%\w+)?\]|[^\s:/\[\]]+)(?::([0-9]{1,5}))?", server)
     if found is None:
         raise BadAddress(
             f"not a server address: {server!r}", "it must be HOST:PORT, as in prod.example.com:50051 or [::1]:50051"

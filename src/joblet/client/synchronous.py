@@ -47,6 +47,7 @@ class JobletClient:
         server: HOST:PORT; the port may be left out.
         credentials: By default those that the environment names, else the files in certs/.
         timeout_s: Longest time to wait for an answer (logs and `wait` have no such limit).
+        patience_s: How long a log or `wait` waits for a server that was lost meanwhile.
 
     Raises:
         BadAddress, BadCredentials: Nothing was connected.
@@ -58,10 +59,12 @@ class JobletClient:
         credentials: Credentials | None = None,
         *,
         timeout_s: float = DEFAULT_TIMEOUT_S,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         self.address = address_of(server)
         self._credentials = credentials or Credentials.from_environment()
         self._timeout_s = timeout_s
+        self._patience_s = patience_s
         self._channel = grpc.secure_channel(
             self.address, channel_credentials(self._credentials), options=channel_options(self.address)
         )
@@ -287,18 +290,21 @@ class JobLog:
     def _await_server(self, wait_s: float | None, reason: JobletError | ClientError) -> None:
         """Return once the server answers again."""
         if wait_s is None:
-            raise gave_up(self._client.address, self.job_id, self.offset_bytes, reason) from None
+            raise self._gave_up(reason) from None
         time.sleep(wait_s)
         try:
             # wait_for_ready: gRPC connects again as soon as it can, and only then asks.
             self._client._call(
                 self._client._stub.GetJobStatus,
                 convert.status_request(self.job_id),
-                timeout_s=PATIENCE_S,
+                timeout_s=self._client._patience_s,
                 wait_for_ready=True,
             )
         except NoAnswer:
-            raise gave_up(self._client.address, self.job_id, self.offset_bytes, reason) from None
+            raise self._gave_up(reason) from None
         except (JobletError, ClientError) as error:
             if not is_lost(error):
                 raise
+
+    def _gave_up(self, reason: JobletError | ClientError) -> ClientError:
+        return gave_up(self._client.address, self.job_id, self.offset_bytes, reason)

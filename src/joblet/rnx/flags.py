@@ -220,7 +220,7 @@ def seconds(name: str, value: str) -> int:
 def _did_you_mean(name: str, known: Sequence[str] | dict[str, Flag]) -> str:
     from difflib import get_close_matches
 
-    close = get_close_matches(name, list(known), n=1)
+    close = get_close_matches(name, list(known), n=1, cutoff=0.7)
     return f" (did you mean {close[0]}?)" if close else ""
 
 

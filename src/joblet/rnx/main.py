@@ -61,7 +61,7 @@ def execute(arguments: Sequence[str]) -> int:
         _discard_stdout()
         return 141
     except Exception as error:
-        return _last_resort(error, output)
+        return last_resort(error, output)
 
 
 def _dispatch(arguments: Sequence[str], output: Output) -> int:
@@ -122,7 +122,8 @@ def _failed(output: Output, code: str, message: str, advice: str, *, status: int
     return status
 
 
-def _last_resort(error: Exception, output: Output) -> int:
+def last_resort(error: Exception, output: Output) -> int:
+    """One line for what nobody foresaw."""
     if isinstance(error, OSError) and error.filename is None:
         # Only the output is written without a name: a full disk behind `rnx log > file`.
         _discard_stdout()
