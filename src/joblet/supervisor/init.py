@@ -14,7 +14,13 @@ kernel; return to the zygote's loop; write to any descriptor of the zygote.
 import errno
 import os
 import time
-from _signal import SIGCHLD, SIGKILL, SIGTERM, sigwaitinfo, valid_signals
+from _signal import (  # type: ignore[import-not-found]  # signal itself imports enum, 0.3 MB
+    SIGCHLD,
+    SIGKILL,
+    SIGTERM,
+    sigwaitinfo,
+    valid_signals,
+)
 from _socket import MSG_DONTWAIT, MSG_PEEK, socket
 
 from joblet.supervisor.descriptors import (
@@ -77,8 +83,6 @@ MASKED_FILES = (
 )
 MASKED_FOLDERS = (b"acpi", b"scsi")
 READ_ONLY_FOLDERS = (b"bus", b"fs", b"irq", b"sys")
-
-_SOURCE, _TARGET, _FLAGS = 0, 1, 2
 
 _ALL_SIGNALS = valid_signals()
 _CHILD_OR_STOP = (SIGCHLD, SIGTERM)
@@ -197,10 +201,7 @@ def _place_descriptors(birth: Birth, fds: "list[int]") -> Spec:
     status = os.open(b"run/" + spec.job_id, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
     os.dup2(status, FD_STATUS, False)
     pid = os.readlink("self", dir_fd=birth.proc_fd)
-    stat_fd = os.open(pid + "/stat", os.O_RDONLY | os.O_CLOEXEC, dir_fd=birth.proc_fd)
-    stat = os.read(stat_fd, 1024)
-    ticks = stat[stat.rindex(b")") + 2 :].split(b" ", 20)[19]
-    os.write(FD_STATUS, b"record %s %s %s\n" % (pid.encode(), ticks, spec.record))
+    os.write(FD_STATUS, b"record %s %s\n" % (pid.encode(), spec.record))
     if birth.oom_capability:
         oom_score = os.open(pid + "/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC, dir_fd=birth.proc_fd)
         os.dup2(oom_score, FD_OOM_SCORE, False)
@@ -231,8 +232,8 @@ def _mount_all(birth: Birth, spec: Spec) -> None:
     umount(STATE_AT)
     quiet = MS_NOSUID | MS_NODEV | MS_NOEXEC
     mount(b"proc", b"/proc", b"proc", quiet)
-    for cover in birth.covers:
-        mount(cover[_SOURCE], cover[_TARGET], None, cover[_FLAGS])
+    for source, target, flags in birth.covers:
+        mount(source, target, None, flags)
     mount(b"tmp", b"/tmp", b"tmpfs", MS_NOSUID | MS_NODEV, TMP_OPTIONS)
     mount(b"shm", b"/dev/shm", b"tmpfs", quiet, SHM_OPTIONS)
     mount(b"pts", b"/dev/pts", b"devpts", MS_NOSUID | MS_NOEXEC, PTS_OPTIONS)
@@ -251,7 +252,7 @@ def _start_and_serve(birth: Birth, spec: Spec) -> None:
     # 1 ms more than posix_spawn.
     os.setresgid(spec.uid, 0, 0)
     os.setresuid(spec.uid, 0, 0)
-    # The second capability, CAP_SYS_RESOURCE, is for the lowered oom_score_adj below, once the command no longer inherits it.
+    # The second one, CAP_SYS_RESOURCE, is for the lowered oom_score_adj below, which the command must not inherit.
     keep_capabilities(_KILL | birth.oom_capability)
     hide()
     birth.filter.take()
@@ -328,7 +329,8 @@ def _spawn(spec: Spec) -> int:
 
 
 def _reason(error: OSError) -> bytes:
-    return (error.strerror[0].lower() + error.strerror[1:]).encode()
+    reason = error.strerror or str(error)
+    return (reason[0].lower() + reason[1:]).encode()
 
 
 def _serve(command: int) -> int:

@@ -36,7 +36,12 @@ _REPLY_BYTES: Final = 4096
 _ZYGOTE_FD: Final = 3
 _FDS_PER_REPLY: Final = 1
 _SOURCE: Final = Path(__file__).parents[2]
-_PROGRAM: Final = "import sys; sys.path.append(sys.argv[1]); from joblet.supervisor import zygote; zygote.main(sys.argv[3], sys.argv[5])"
+_PROGRAM: Final = """\
+import sys
+sys.path.append(sys.argv[1])
+from joblet.supervisor import zygote
+zygote.main(sys.argv[3], sys.argv[5])
+"""
 # All that the zygote imports of ours.
 ZYGOTE_MODULES: Final = (
     "joblet/__init__.py",
@@ -158,12 +163,13 @@ class Zygote:
         # -OO and compiled beforehand: docstrings, and what a compiler leaves in the heap, would be copied for each job.
         for module in ZYGOTE_MODULES:
             py_compile.compile(str(_SOURCE / module), optimize=2)
-        argv = [sys.executable, "-I", "-S", "-E", "-OO", "-c", _PROGRAM, str(_SOURCE), "--state", state, "--tree", tree]
+        options = ("-I", "-S", "-E", "-OO", "-X", "utf8")
+        argv = [sys.executable, *options, "-c", _PROGRAM, str(_SOURCE), "--state", state, "--tree", tree]
         try:
             pid = os.posix_spawn(
                 sys.executable,
                 argv,
-                {"LC_ALL": "C.UTF-8"},
+                {"LC_ALL": "C"},
                 file_actions=[
                     (os.POSIX_SPAWN_DUP2, theirs.fileno(), _ZYGOTE_FD),
                     (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
@@ -295,9 +301,9 @@ class Zygote:
                     if isinstance(reply, Launched):
                         os.close(reply.pidfd)
                 raise ZygoteDied("the process that launches jobs has ended")
-            reply = self._decode(packet, fds)
-            if reply is not None:
-                replies.append(reply)
+            decoded = self._decode(packet, fds)
+            if decoded is not None:
+                replies.append(decoded)
 
     def _decode(self, packet: bytes, fds: list[int]) -> Reply | None:
         kind, name, *rest = packet.decode(errors="replace").split(" ", 3)

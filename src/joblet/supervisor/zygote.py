@@ -17,7 +17,14 @@ Source: clone3(2), unix(7); `launcher.py` draws the packets.
 import gc
 import os
 import sys
-from _signal import SIG_BLOCK, SIG_DFL, SIGCHLD, pthread_sigmask, signal, valid_signals
+from _signal import (  # type: ignore[import-not-found]  # signal itself imports enum, 0.3 MB
+    SIG_BLOCK,
+    SIG_DFL,
+    SIGCHLD,
+    pthread_sigmask,
+    signal,
+    valid_signals,
+)
 from _socket import CMSG_SPACE, MSG_CMSG_CLOEXEC, SCM_RIGHTS, SOL_SOCKET, socket
 
 from joblet.supervisor import init
@@ -109,7 +116,8 @@ def _prepare(control: socket, state: str, tree: str) -> init.Birth:
 def _reset_oom_score() -> None:
     """A command starts with 0, however precious the supervisor is."""
     oom_score = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
-    try:
+    # Not contextlib.suppress: the module would be copied for each job.
+    try:  # noqa: SIM105
         os.write(oom_score, b"0")
     except PermissionError:
         pass  # lower than what a container's root was given: it stays above 0, which is no advantage
@@ -132,7 +140,7 @@ def _launch(birth: init.Birth, job_id: bytes, fds: "list[int]") -> None:
         if pid == 0:
             init.main(birth, fds)
     except OSError as error:
-        birth.control.send(b"failed %s %d %s" % (job_id, error.errno, words(error).encode(errors="replace")))
+        birth.control.send(b"failed %s %d %s" % (job_id, error.errno or 0, words(error).encode(errors="replace")))
     else:
         _send(birth.control, b"launched %s %d" % (job_id, pid), pidfd)
     for fd in fds:
@@ -149,7 +157,7 @@ def _remove(control: socket, token: bytes, path: bytes) -> None:
             finally:
                 os._exit(0)
     except OSError as error:
-        control.send(b"kept %s %d %s" % (token, error.errno, words(error).encode(errors="replace")))
+        control.send(b"kept %s %d %s" % (token, error.errno or 0, words(error).encode(errors="replace")))
     else:
         _send(control, b"removing " + token, pidfd)
 

@@ -26,7 +26,6 @@ MOUNT_ATTR_NOSUID = 0x2
 MOUNT_ATTR_NODEV = 0x4
 
 _mount = libc.mount
-_mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
 _umount2 = libc.umount2
 
 
@@ -75,7 +74,7 @@ def enter(tree: bytes) -> None:
 
     Not chroot(2): with CAP_SYS_CHROOT one walks out of it, and the old root would stay mounted.
 
-    Source: pivot_root(2), "pivot_root(".", ".")": the old root is then mounted on top of the new, and is what is detached.
+    Source: pivot_root(2), `pivot_root(".", ".")`: the old root is then mounted on top of the new, and detached there.
     """
     os.chdir(tree)
     if syscall(SYS_PIVOT_ROOT, b".", b"."):

@@ -19,7 +19,6 @@ _PR_SET_NO_NEW_PRIVS = 38
 _LINUX_CAPABILITY_VERSION_3 = 0x20080522
 
 _prctl = libc.prctl
-_prctl.argtypes = (ctypes.c_int, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong)
 _capset = libc.capset
 _header = (ctypes.c_uint32 * 2)(_LINUX_CAPABILITY_VERSION_3, 0)
 _header_ref = ctypes.byref(_header)
@@ -104,7 +103,7 @@ class Filter:
         self._instructions = ctypes.create_string_buffer(instructions, len(instructions))
         # struct sock_fprog: a 16-bit count, padding, a pointer.
         self._program = (ctypes.c_uint64 * 2)(len(instructions) // 8, ctypes.addressof(self._instructions))
-        self._address = ctypes.addressof(self._program)
+        self._address = ctypes.c_void_p(ctypes.addressof(self._program))
 
     def take(self) -> None:
         """

@@ -192,7 +192,8 @@ def filter_for(taker: Taker, machine: str = os.uname().machine) -> bytes:
     if machine not in _AUDIT_ARCH:
         raise ValueError(f"no system call numbers are known for {machine}; known: {', '.join(sorted(_AUDIT_ARCH))}")
     denied: dict[int, Denied | Checked] = {}
-    for row in (*DENIED, *CHECKED):
+    rows: list[Denied | Checked] = [*DENIED, *CHECKED]
+    for row in rows:
         number = getattr(row, machine)
         if row.taker is taker and number >= 0:
             denied[number] = row

@@ -43,13 +43,13 @@ def words(error: BaseException) -> str:
     return f"{reason}: {what}" if what else reason
 
 
-def close_range(first_fd: int, last_fd: int = 0xFFFFFFFF) -> None:
+def close_range(first_fd: int, last_fd: int = 0x7FFFFFFF) -> None:
     """
     Close every descriptor from `first_fd` to `last_fd`, open or not.
 
     Source: close_range(2), Linux 5.9.
     """
-    if syscall(SYS_CLOSE_RANGE, ctypes.c_uint(first_fd), ctypes.c_uint(last_fd), ctypes.c_uint(0)):
+    if syscall(SYS_CLOSE_RANGE, first_fd, last_fd, 0):
         raise kernel_error(f"close_range({first_fd}, {last_fd})")
 
 
@@ -59,5 +59,5 @@ def sethostname(name: bytes) -> None:
 
     Source: sethostname(2).
     """
-    if libc.sethostname(name, ctypes.c_size_t(len(name))):
+    if libc.sethostname(name, len(name)):
         raise kernel_error(f"sethostname({name.decode()})")
