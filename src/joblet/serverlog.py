@@ -10,9 +10,9 @@ Runs in: server loop, and gRPC's threads (certificates). May not: block; see sec
 Source: API specification, "Log Levels and Format".
 """
 
+import logging
 import os
 import select
-import sys
 import threading
 import time
 import traceback
@@ -127,7 +127,7 @@ class Stderr:
 
     MAX_WAITING: Final = 10_000
 
-    def __init__(self, fd: int = 2) -> None:
+    def __init__(self, fd: int) -> None:
         self._fd = fd
         self._poll = select.poll()
         self._poll.register(fd, select.POLLOUT)
@@ -142,6 +142,11 @@ class Stderr:
                 self._waiting.append(text.encode("utf-8", "backslashreplace"))
             else:
                 self._dropped += 1
+            self._flush(patience_ms=0)
+
+    def flush(self) -> None:
+        """Write what waits, as far as the reader takes it."""
+        with self._lock:
             self._flush(patience_ms=0)
 
     def close(self) -> None:
@@ -176,7 +181,16 @@ class Stderr:
         return True
 
 
-def to_stderr(level: Level) -> ServerLog:
-    """The log of a server process; systemd's journal reads its standard error."""
-    sys.stderr.flush()
-    return ServerLog(level, Stderr().write)
+class FromLibraries(logging.Handler):
+    """Takes what libraries say through `logging` (asyncio, grpc) into the server log."""
+
+    def __init__(self, log: ServerLog) -> None:
+        super().__init__(logging.WARNING)
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One record; a library's text is a field, never the message."""
+        fields = {"library": record.name, "text": record.getMessage()}
+        if record.exc_info and record.exc_info[1] is not None:
+            fields["traceback"] = "".join(traceback.format_exception(record.exc_info[1]))
+        self._log.record(Level.ERROR if record.levelno >= logging.ERROR else Level.WARN, "library", fields)

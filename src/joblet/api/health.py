@@ -5,11 +5,14 @@ Runs in: server loop.
 Source: https://github.com/grpc/grpc/blob/master/doc/health-checking.md
 """
 
+import asyncio
 from collections.abc import Sequence
 from typing import Final
 
 from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from joblet.domain.job import Job, JobId
 
 SERVICE: Final = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 
@@ -19,7 +22,7 @@ _NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
 
 class Health:
     """
-    One answer for the server as a whole ("") and for each of its services.
+    One answer for the server as a whole ("") and for each of its services; a `services.jobs.JobListener`.
 
     Args:
         services: Full names.
@@ -28,16 +31,46 @@ class Health:
     def __init__(self, services: Sequence[str]) -> None:
         self._services = ("", *services)
         self._servicer = health.aio.HealthServicer()  # type: ignore[attr-defined]  # the stubs know the threaded one
+        self._serving = False
+        self._changed = asyncio.Event()
+        self._changed.set()
+        self._teller: asyncio.Task[None] | None = None
 
-    def register(self, server: aio.Server) -> None:
-        """Offer the service."""
+    async def start(self, server: aio.Server) -> None:
+        """Offer the service; NOT_SERVING until the engine is attached."""
         health_pb2_grpc.add_HealthServicer_to_server(self._servicer, server)
-
-    async def set_serving(self, *, serving: bool) -> None:
-        """Answer so from now on; watchers are told."""
-        for service in self._services:
-            await self._servicer.set(service, _SERVING if serving else _NOT_SERVING)
+        self._teller = asyncio.create_task(self._tell(), name="health")
 
     async def shut_down(self) -> None:
         """NOT_SERVING for good."""
+        if self._teller is not None:
+            self._teller.cancel()
         await self._servicer.enter_graceful_shutdown()
+
+    def engine_attached(self) -> None:
+        """See `JobListener`."""
+        self._serving = True
+        self._changed.set()
+
+    def engine_lost(self) -> None:
+        """See `JobListener`."""
+        self._serving = False
+        self._changed.set()
+
+    def job_running(self, job_id: JobId) -> None:
+        """Nothing to do."""
+
+    def job_ended(self, job: Job) -> None:
+        """Nothing to do."""
+
+    def log_grew(self, job_id: JobId, size_bytes: int) -> None:
+        """Nothing to do."""
+
+    async def _tell(self) -> None:
+        """Setting a status waits for its watchers, which a listener may not: so it happens here."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            status = _SERVING if self._serving else _NOT_SERVING
+            for service in self._services:
+                await self._servicer.set(service, status)

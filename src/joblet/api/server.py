@@ -86,7 +86,6 @@ class Server:
         )
         joblet_pb2_grpc.add_RuntimeServiceServicer_to_server(RuntimeServicer(), self._server)
         self.health = Health(JOBLET_SERVICES)
-        self.health.register(self._server)
         reflection.enable_server_reflection([*JOBLET_SERVICES, HEALTH_SERVICE, reflection.SERVICE_NAME], self._server)
 
     async def start(self, address: str, credentials: grpc.ServerCredentials) -> int:
@@ -103,6 +102,7 @@ class Server:
             port = self._server.add_secure_port(address, credentials)
         except RuntimeError:
             raise _cannot_listen(address) from None
+        await self.health.start(self._server)
         await self._server.start()
         return port
 
