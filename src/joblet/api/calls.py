@@ -12,7 +12,7 @@ import asyncio
 import itertools
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import grpc
 from grpc import StatusCode, aio
@@ -22,8 +22,12 @@ from joblet.domain.errors import JobletError, ShuttingDown
 from joblet.serverlog import Level, ServerLog, milliseconds
 
 # A message is of whatever class the method has: only the servicer knows, so this module has to say Any.
-Context = aio.ServicerContext[Any, Any]
-Handler = grpc.RpcMethodHandler[Any, Any]
+if TYPE_CHECKING:
+    Context = aio.ServicerContext[Any, Any]
+    Handler = grpc.RpcMethodHandler[Any, Any]
+    Interceptor = aio.ServerInterceptor[Any, Any]
+else:  # generic in the stubs only
+    Context, Handler, Interceptor = aio.ServicerContext, grpc.RpcMethodHandler, aio.ServerInterceptor
 Behaviour = Callable[[Any, Context], Awaitable[Any]]
 
 # The client reads the status of a stalled stream only once it has read what lies before it; we do not wait for that.
@@ -32,7 +36,7 @@ ABORT_PATIENCE_S: Final = 1.0
 MAX_PEERS_REMEMBERED: Final = 4096
 
 
-class Calls(aio.ServerInterceptor[Any, Any]):
+class Calls(Interceptor):
     """Wraps the handler of every method of every service."""
 
     def __init__(self, log: ServerLog) -> None:
