@@ -68,7 +68,8 @@ def test_no_proxy_stands_between_a_client_and_its_own_machine() -> None:
         ("Cannot check peer: missing selected ALPN property.", "not a Joblet server", "port"),
         ("Tls handshake failed: … TLSV1_ALERT_PROTOCOL_VERSION", "no version of TLS in common", "TLS 1.3"),
         ("Failed to create security handshaker.", "cannot be used together", "admin-key.pem"),
-        ("ipv4:127.0.0.1:37537: Socket closed", "the server closed the connection during the TLS handshake",
+        ("failed to connect to all addresses; last error: UNAVAILABLE: ipv4:127.0.0.1:37537: Socket closed",
+         "the server closed the connection during the TLS handshake",
          "the server's log tells which"),
         ("last error: something nobody has seen", "something nobody has seen", "joblet serve"),
     ],
@@ -90,10 +91,19 @@ def test_a_handshake_refused_for_the_certificate_names_what_is_wrong_with_it(tmp
         str(certificate), str(key), str(ca), certificate.read_bytes(), key.read_bytes(), ca.read_bytes()
     )
 
-    error = error_of("UNAVAILABLE", "Socket closed", ADDRESS, expired, 30)
+    error = error_of(
+        "UNAVAILABLE", "failed to connect to all addresses; last error: … Socket closed", ADDRESS, expired, 30
+    )
 
     assert isinstance(error, ServerUnreachable)
     assert "certificate has expired" in error.mend
+
+
+def test_a_connection_that_was_lost_is_not_taken_for_one_that_was_refused(credentials: Credentials) -> None:
+    error = error_of("UNAVAILABLE", "Socket closed", ADDRESS, credentials, 30)
+
+    assert isinstance(error, ServerUnreachable)
+    assert error.message == f"the connection to {ADDRESS} was lost before the answer came"
 
 
 def test_an_answer_that_does_not_come_says_how_long_it_was_waited_for(credentials: Credentials) -> None:

@@ -111,5 +111,5 @@ def test_no_cut_or_changed_file_breaks_the_first_look(folder: Path) -> None:
     for number in range(len(lines)):
         damaged = b"".join(lines[:number] + lines[number + 1 :])
         nothing_looks_wrong(damaged, good.key, good.ca, TODAY)
-    for size in range(0, len(good.certificate), 7):
+    for size in range(0, len(good.certificate.rstrip()), 7):
         assert not nothing_looks_wrong(good.certificate[:size], good.key, good.ca, TODAY)

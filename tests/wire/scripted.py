@@ -33,6 +33,7 @@ class ScriptedJob:
     Args:
         log: All that it prints.
         ends: Set when it has ended; a followed log waits for it. None: it has ended from the beginning.
+        followed: Set when a client waits for its end.
         before_piece: Called with the offset before each piece of the log is sent.
     """
 
@@ -44,6 +45,7 @@ class ScriptedJob:
     exit_code: int = 0
     reason: str = ""
     ends: threading.Event | None = None
+    followed: threading.Event = field(default_factory=threading.Event)
     before_piece: Callable[[int], None] = lambda offset: None
 
     @property
@@ -116,6 +118,7 @@ class Scripted:
             job.before_piece(offset)
             yield pb.DataChunk(payload=job.log[offset : offset + job.piece_bytes])
         if job.ends is not None and not request.noFollow:
+            job.followed.set()
             assert job.ends.wait(DEADLINE_S)
 
     def _take(self, request: Any, context: grpc.ServicerContext) -> None:

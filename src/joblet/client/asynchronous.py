@@ -23,7 +23,7 @@ from joblet.client.connection import (
     error_of,
 )
 from joblet.client.credentials import SERVER_VARIABLE, Credentials
-from joblet.client.errors import ClientError, NoAnswer
+from joblet.client.errors import ClientError, NoAnswer, UnexpectedAnswer
 from joblet.client.results import Job, JobStatus, StoppedJob
 from joblet.client.resumption import AFTER_THE_END, PATIENCE_S, Position, gave_up, is_lost
 from joblet.domain.errors import JobletError
@@ -194,12 +194,9 @@ class AsyncJobletClient:
             ClientError: The server could not be reached, or did not come back.
         """
         status = await self.get_job_status(job_id)
-        while not status.ended:
-            # Nothing is sent from beyond the log's end: the stream just ends with the job.
-            async with AsyncJobLog(self, status.id, offset_bytes=AFTER_THE_END, follow=True) as log:
-                async for _ in log:
-                    pass
-            status = await self.get_job_status(status.id)
+        async with AsyncJobLog(self, status.id, offset_bytes=AFTER_THE_END, follow=True) as log:
+            while not status.ended:
+                status = await log._ended()
         return status
 
     async def _call(
@@ -259,6 +256,17 @@ class AsyncJobLog:
     ) -> None:
         await self.aclose()
 
+    async def _ended(self) -> JobStatus:
+        """The job's status when what is left of its log has gone by, which is when it has ended."""
+        began_s = asyncio.get_running_loop().time()
+        async for _ in self._read():
+            pass
+        # A server that ends streams before jobs must not be asked in a tight loop.
+        lasted_s = asyncio.get_running_loop().time() - began_s
+        return await self._status_when_back(
+            self._position.lost(lasted_s), UnexpectedAnswer("OK", "the log ended too soon")
+        )
+
     async def _read(self) -> AsyncGenerator[bytes, None]:
         client, position = self._client, self._position
         # A beginning of an id may fit a second job by the time the connection is lost.
@@ -279,26 +287,29 @@ class AsyncJobLog:
                     raise reason from None
             finally:
                 stream.cancel()
-            await self._await_server(position.lost(now_s() - began_s), reason)
+            await self._status_when_back(position.lost(now_s() - began_s), reason)
 
-    async def _await_server(self, wait_s: float | None, reason: JobletError | ClientError) -> None:
-        """Return once the server answers again."""
-        if wait_s is None:
-            raise self._gave_up(reason) from None
-        await asyncio.sleep(wait_s)
-        try:
-            # wait_for_ready: gRPC connects again as soon as it can, and only then asks.
-            await self._client._call(
-                self._client._stub.GetJobStatus,
-                convert.status_request(self.job_id),
-                timeout_s=self._client._patience_s,
-                wait_for_ready=True,
-            )
-        except NoAnswer:
-            raise self._gave_up(reason) from None
-        except (JobletError, ClientError) as error:
-            if not is_lost(error):
-                raise
+    async def _status_when_back(self, wait_s: float | None, reason: JobletError | ClientError) -> JobStatus:
+        """The job's status, once the server answers again."""
+        while wait_s is not None:
+            await asyncio.sleep(wait_s)
+            try:
+                # wait_for_ready: gRPC connects again as soon as it can, and only then asks.
+                answer = await self._client._call(
+                    self._client._stub.GetJobStatus,
+                    convert.status_request(self.job_id),
+                    timeout_s=self._client._patience_s,
+                    wait_for_ready=True,
+                )
+            except NoAnswer:
+                break
+            except (JobletError, ClientError) as error:
+                if not is_lost(error):
+                    raise
+                wait_s = self._position.lost(0)
+            else:
+                return convert.job_status(answer)
+        raise self._gave_up(reason)
 
     def _gave_up(self, reason: JobletError | ClientError) -> ClientError:
         return gave_up(self._client.address, self.job_id, self.offset_bytes, reason)

@@ -124,6 +124,9 @@ _CAUSES: Final[tuple[tuple[str, str, str], ...]] = (
 # The server ends the handshake without a word, whatever it dislikes about the client's certificate.
 _REFUSED: Final = "Socket closed|Connection reset|Broken pipe|TLSV1_ALERT|SSLV3_ALERT|CERTIFICATE_REQUIRED"
 
+# The same words without "failed to connect" are those of a connection that stood.
+_LOST: Final = "Socket closed|Connection reset|Broken pipe|GOAWAY|keepalive|ping"
+
 
 def why_unreachable(details: str, address: str, credentials: "Credentials") -> ServerUnreachable:
     """
@@ -137,6 +140,11 @@ def why_unreachable(details: str, address: str, credentials: "Credentials") -> S
         "key": credentials.key_path,
         "cert": credentials.certificate_path,
     }
+    if "failed to connect" not in details and re.search(_LOST, details):
+        return ServerUnreachable(
+            f"the connection to {address} was lost before the answer came",
+            "try again; what was asked for may have been done all the same (rnx list)",
+        )
     for pattern, what, advice in _CAUSES:
         if re.search(pattern, details):
             return ServerUnreachable(f"cannot connect to {address}: {what.format(**names)}", advice.format(**names))

@@ -68,10 +68,10 @@ def _is_from(mine: _Certificate, authority: _Certificate) -> bool:
 
 
 def _pem(pem: bytes, label: bytes) -> bytes:
-    found = re.findall(b"-----BEGIN " + label + b"-----(.+?)-----END ", pem, re.DOTALL)
+    found = re.findall(b"-----BEGIN (" + label + rb")-----(.+?)-----END \1-----", pem, re.DOTALL)
     if len(found) != 1:
         raise ValueError("not one PEM block of this kind")
-    return a2b_base64(found[0])
+    return a2b_base64(found[0][1])
 
 
 def _certificate(pem: bytes) -> _Certificate:

@@ -195,12 +195,9 @@ class JobletClient:
             ClientError: The server could not be reached, or did not come back.
         """
         status = self.get_job_status(job_id)
-        while not status.ended:
-            # Nothing is sent from beyond the log's end: the stream just ends with the job.
-            with JobLog(self, status.id, offset_bytes=AFTER_THE_END, follow=True) as log:
-                for _ in log:
-                    pass
-            status = self.get_job_status(status.id)
+        with JobLog(self, status.id, offset_bytes=AFTER_THE_END, follow=True) as log:
+            while not status.ended:
+                status = log._ended()
         return status
 
     def _call(
@@ -266,12 +263,23 @@ class JobLog:
     ) -> None:
         self.close()
 
+    def _ended(self) -> JobStatus:
+        """The job's status when what is left of its log has gone by, which is when it has ended."""
+        began_s = time.monotonic()
+        for _ in self._read():
+            pass
+        # A server that ends streams before jobs must not be asked in a tight loop.
+        lasted_s = time.monotonic() - began_s
+        return self._status_when_back(self._position.lost(lasted_s), UnexpectedAnswer("OK", "the log ended too soon"))
+
     def _read(self) -> Iterator[bytes]:
         client, position = self._client, self._position
         while not self._closed:
             began_s = time.monotonic()
             request = convert.logs_request(self.job_id, position.offset_bytes, follow=self._follow)
             self._stream = client._stub.GetJobLogs(request)
+            if self._closed:  # meanwhile, by another thread
+                self._stream.cancel()
             try:
                 for chunk in self._stream:
                     position.read(len(chunk.payload))
@@ -285,26 +293,29 @@ class JobLog:
                     raise reason from None
             finally:
                 self._stream.cancel()
-            self._await_server(position.lost(time.monotonic() - began_s), reason)
+            self._status_when_back(position.lost(time.monotonic() - began_s), reason)
 
-    def _await_server(self, wait_s: float | None, reason: JobletError | ClientError) -> None:
-        """Return once the server answers again."""
-        if wait_s is None:
-            raise self._gave_up(reason) from None
-        time.sleep(wait_s)
-        try:
-            # wait_for_ready: gRPC connects again as soon as it can, and only then asks.
-            self._client._call(
-                self._client._stub.GetJobStatus,
-                convert.status_request(self.job_id),
-                timeout_s=self._client._patience_s,
-                wait_for_ready=True,
-            )
-        except NoAnswer:
-            raise self._gave_up(reason) from None
-        except (JobletError, ClientError) as error:
-            if not is_lost(error):
-                raise
+    def _status_when_back(self, wait_s: float | None, reason: JobletError | ClientError) -> JobStatus:
+        """The job's status, once the server answers again."""
+        while wait_s is not None:
+            time.sleep(wait_s)
+            try:
+                # wait_for_ready: gRPC connects again as soon as it can, and only then asks.
+                answer = self._client._call(
+                    self._client._stub.GetJobStatus,
+                    convert.status_request(self.job_id),
+                    timeout_s=self._client._patience_s,
+                    wait_for_ready=True,
+                )
+            except NoAnswer:
+                break
+            except (JobletError, ClientError) as error:
+                if not is_lost(error):
+                    raise
+                wait_s = self._position.lost(0)
+            else:
+                return convert.job_status(answer)
+        raise self._gave_up(reason)
 
     def _gave_up(self, reason: JobletError | ClientError) -> ClientError:
         return gave_up(self._client.address, self.job_id, self.offset_bytes, reason)
