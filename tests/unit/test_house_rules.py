@@ -62,7 +62,9 @@ MAY_IMPORT: Final[Mapping[str, frozenset[str]]] = {
     "joblet.rnx": frozenset({"domain", "client", "pki", "complaint"}),
     "joblet.admin": frozenset(
         {"domain", "config", "yamlfile", "pki", "statefolder", "serverlog", "engine", "supervisor", "complaint"}
+        | {"servicemanager"}
     ),
+    "joblet.admin.serve": frozenset({"admin", "config", "complaint", "api.bootstrap"}),
     "joblet.testing": frozenset({"domain", "ports", "services", "storage", "logs", "engine", "statefolder"}),
     "joblet.testing.cgroupfs": frozenset({"domain", "supervisor"}),  # it stands in for the supervisor's kernel
 }

@@ -101,18 +101,18 @@ def _end_supervisor(folder: StateFolder) -> list[str]:
             connection = _connect_to_a_new_one(folder)
         with connection, _process(folder.supervisor_lock, folder, "") as (pid, pidfd):
             _refuse_systemds(pid)
-            stopped, left = _take_down(connection, folder)
+            stopped, left, said_all = _take_down(connection, folder)
             ended += [f"stopped job {job_id}" for job_id in stopped]
             if pid and not _ends_within(pidfd, SUPERVISOR_WAIT_S):
                 raise Complaint(
                     f"the supervisor (process {pid}) stopped its jobs but does not end", f"see {folder.supervisor_log}"
                 )
-            if not left:
+            if said_all and not left:
                 return [*ended, f"ended the supervisor (process {pid})"]
         # It died before its last job was stopped: the next one takes them over.
     raise Complaint(
         f"the supervisor of {folder.root} died {ATTEMPTS} times before its jobs were stopped",
-        f"see {folder.supervisor_log}; still running: {', '.join(left)}",
+        f"see {folder.supervisor_log}; still running: {', '.join(left) or 'not known'}",
     )
 
 
@@ -134,9 +134,15 @@ def _refuse_systemds(pid: int) -> None:
         )
 
 
-def _take_down(connection: socket.socket, folder: StateFolder) -> tuple[list[str], list[str]]:
-    """Tell the supervisor, and read until it is gone: the jobs it stopped, and those it left running."""
+def _take_down(connection: socket.socket, folder: StateFolder) -> tuple[list[str], list[str], bool]:
+    """
+    Tell the supervisor, and read until it is gone.
+
+    Returns:
+        The jobs it stopped, those it left running, and whether it had said at all which jobs it has.
+    """
     running: dict[str, None] = {}
+    greeted = False
     stopped: list[str] = []
     connection.settimeout(SUPERVISOR_WAIT_S)
     try:
@@ -144,7 +150,7 @@ def _take_down(connection: socket.socket, folder: StateFolder) -> tuple[list[str
         for message in _messages(connection):
             match message:
                 case Attach():
-                    running = dict.fromkeys(message.running)
+                    running, greeted = dict.fromkeys(message.running), True
                     connection.sendall(encode(Down()))
                 case JobEnd(job_id=job_id) if job_id in running:
                     del running[job_id]
@@ -156,7 +162,7 @@ def _take_down(connection: socket.socket, folder: StateFolder) -> tuple[list[str
         ) from None
     except (BrokenPipeError, ConnectionResetError):
         pass  # it was ending already
-    return stopped, list(running)
+    return stopped, list(running), greeted
 
 
 def _messages(connection: socket.socket) -> Iterator[Message]:

@@ -29,7 +29,7 @@ PROBES: Final[Mapping[str, tuple[int, int]]] = {
     "clone3": (435, errno.EINVAL),
     "close_range": (436, errno.EINVAL),
     "pidfd_getfd": (438, errno.EBADF),
-    "mount_setattr": (442, errno.EBADF),
+    "mount_setattr": (442, errno.EINVAL),
 }
 
 NAMESPACES: Final[Mapping[str, int]] = {
