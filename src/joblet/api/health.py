@@ -30,7 +30,7 @@ class Health:
 
     def __init__(self, services: Sequence[str]) -> None:
         self._services = ("", *services)
-        self._servicer = health.aio.HealthServicer()  # type: ignore[attr-defined]  # the stubs know the threaded one
+        self._servicer = _Servicer(self)
         self._serving = False
         self._changed = asyncio.Event()
         self._changed.set()
@@ -43,9 +43,14 @@ class Health:
 
     async def shut_down(self) -> None:
         """NOT_SERVING for good."""
+        self._serving = False
         if self._teller is not None:
             self._teller.cancel()
         await self._servicer.enter_graceful_shutdown()
+
+    def statuses(self) -> dict[str, health_pb2.HealthCheckResponse.ServingStatus]:
+        """What each service has to say for itself."""
+        return dict.fromkeys(self._services, _SERVING if self._serving else _NOT_SERVING)
 
     def engine_attached(self) -> None:
         """See `JobListener`."""
@@ -71,6 +76,20 @@ class Health:
         while True:
             await self._changed.wait()
             self._changed.clear()
-            status = _SERVING if self._serving else _NOT_SERVING
-            for service in self._services:
+            for service, status in self.statuses().items():
                 await self._servicer.set(service, status)
+
+
+class _Servicer(health.aio.HealthServicer):  # type: ignore[misc,name-defined]  # the stubs know the threaded one only
+    """grpcio-health-checking's own, with the call that it leaves out."""
+
+    def __init__(self, health_: Health) -> None:
+        super().__init__()
+        self._health = health_
+
+    async def List(self, request: health_pb2.HealthListRequest, context: object) -> health_pb2.HealthListResponse:
+        """All of them at once."""
+        statuses = self._health.statuses()
+        return health_pb2.HealthListResponse(
+            statuses={name: health_pb2.HealthCheckResponse(status=status) for name, status in statuses.items()}
+        )
