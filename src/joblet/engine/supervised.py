@@ -101,6 +101,8 @@ def start_supervisor(folder: StateFolder, options: SupervisorOptions) -> None:
                 stdout=log_fd,
                 stderr=log_fd,
                 cwd="/",
+                # It is not what the service manager started: its "ready" would be taken for ours.
+                env={name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"},
                 start_new_session=True,
                 pass_fds=(ready_write,),
             )
