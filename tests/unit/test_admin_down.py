@@ -17,7 +17,7 @@ from joblet.statefolder import StateFolder
 
 # Binds the socket, says so, then does what it is told: "<running ids> <ids that end after Down>".
 SUPERVISOR = """
-import os, socket, sys
+import os, socket, sys, time
 from pathlib import Path
 from joblet.engine.protocol import *
 from joblet.statefolder import StateFolder
@@ -41,7 +41,7 @@ for message in received():
         connection.sendall(encode(Attach(VERSION, {job: [1, 2] for job in running}, [], "yes")))
     if isinstance(message, Down):
         for job in ends:
-            connection.sendall(encode(JobEnd(job, "STOPPED", -1, 1, 2, "", 0, False, 0, 0, 0, 0, 0)))
+            connection.sendall(encode(JobEnd(job, "STOPPED", -1, 1, 2 if job == "old" else time.time_ns(), "", 0, False, 0, 0, 0, 0, 0)))
         folder.socket.unlink()
         break
 """
@@ -106,7 +106,7 @@ def test_the_supervisor_stops_its_jobs_and_ends(folder: StateFolder) -> None:
 
 
 def test_ends_of_earlier_jobs_are_not_taken_for_stopped_ones(folder: StateFolder) -> None:
-    with supervisor(folder, "a", "old a") as running:
+    with supervisor(folder, "old a", "old a") as running:
         assert down(folder) == ["stopped job a", f"ended the supervisor (process {running.pid})"]
 
 
@@ -120,9 +120,11 @@ def test_the_server_ends_before_the_supervisor(folder: StateFolder) -> None:
 
 
 def test_doing_it_again_does_nothing(folder: StateFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    folder.address.write_text("127.0.0.1:1\n")
     with supervisor(folder), server(folder):
         down(folder)
 
+    assert not folder.address.exists()
     assert down(folder) == []
     assert main(["down", "--state", str(folder.root)]) == 0
     assert capsys.readouterr().out == "nothing was running\n"

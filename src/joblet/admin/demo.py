@@ -33,10 +33,7 @@ from joblet.statefolder import StateFolder
 READY_WAIT_S: Final = 60.0
 CALL_WAIT_S: Final = 60.0
 
-SCRIPT: Final = (
-    'echo "Hello from job $(hostname)."; '
-    'echo "I am process $$ of $(ls /proc | grep -c "^[0-9]") that I can see, and my folder is $(pwd)."'
-)
+SCRIPT: Final = 'echo "Hello from job $(hostname): I am process $$ here, and my folder is $(pwd)."'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -114,8 +111,7 @@ def _as_a_user(address: str, certificates: Path) -> Mapping[str, object]:
         "JOBLET_KEY_PATH": str(certificates / files.CLIENT_KEY),
         "JOBLET_CA_PATH": str(certificates / files.CA_CERTIFICATE),
     }
-    for name, value in settings.items():
-        _shown(f"export {name}={value}")
+    _shown("export " + " \\\n    ".join(f"{name}={value}" for name, value in settings.items()))
     environ = {**os.environ, **settings}
     _rnx(environ, "run", "--follow", "sh", "-c", SCRIPT)
     jobs = json.loads(_rnx_output(environ, "list", "--output", "json") or "[]")

@@ -16,6 +16,7 @@ import re
 import select
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -61,6 +62,7 @@ def down(folder: StateFolder) -> list[str]:
         if pid := _end_server(folder):
             ended.append(f"ended the server (process {pid})")
         ended += _end_supervisor(folder)
+        folder.address.unlink(missing_ok=True)  # a killed server leaves it
     except PermissionError as error:
         raise Complaint(
             f"cannot end what belongs to {folder.root}: {why(error)}", "run it as root: sudo joblet down --state DIR"
@@ -93,22 +95,24 @@ def _end_server(folder: StateFolder) -> int:
 
 def _end_supervisor(folder: StateFolder) -> list[str]:
     ended: list[str] = []
+    began_ns = time.time_ns()
     for _ in range(ATTEMPTS):
         connection = _connect(folder)
+        found = connection is not None
         if connection is None:
             if not _may_have_left_something(folder):
                 return ended
             connection = _connect_to_a_new_one(folder)
         with connection, _process(folder.supervisor_lock, folder, "") as (pid, pidfd):
             _refuse_systemds(pid)
-            stopped, left, said_all = _take_down(connection, folder)
+            stopped, left, said_all = _take_down(connection, folder, began_ns)
             ended += [f"stopped job {job_id}" for job_id in stopped]
             if pid and not _ends_within(pidfd, SUPERVISOR_WAIT_S):
                 raise Complaint(
                     f"the supervisor (process {pid}) stopped its jobs but does not end", f"see {folder.supervisor_log}"
                 )
             if said_all and not left:
-                return [*ended, f"ended the supervisor (process {pid})"]
+                return [*ended, f"ended the supervisor (process {pid})"] if found else ended
         # It died before its last job was stopped: the next one takes them over.
     raise Complaint(
         f"the supervisor of {folder.root} died {ATTEMPTS} times before its jobs were stopped",
@@ -134,9 +138,12 @@ def _refuse_systemds(pid: int) -> None:
         )
 
 
-def _take_down(connection: socket.socket, folder: StateFolder) -> tuple[list[str], list[str], bool]:
+def _take_down(connection: socket.socket, folder: StateFolder, began_ns: int) -> tuple[list[str], list[str], bool]:
     """
     Tell the supervisor, and read until it is gone.
+
+    Args:
+        began_ns: What ended before was not stopped by us: a new supervisor first learns of all that ended meanwhile.
 
     Returns:
         The jobs it stopped, those it left running, and whether it had said at all which jobs it has.
@@ -152,9 +159,10 @@ def _take_down(connection: socket.socket, folder: StateFolder) -> tuple[list[str
                 case Attach():
                     running, greeted = dict.fromkeys(message.running), True
                     connection.sendall(encode(Down()))
-                case JobEnd(job_id=job_id) if job_id in running:
+                case JobEnd(job_id=job_id, ended_ns=ended_ns) if job_id in running:
                     del running[job_id]
-                    stopped.append(job_id)
+                    if ended_ns >= began_ns:
+                        stopped.append(job_id)
     except TimeoutError:
         raise Complaint(
             f"the supervisor of {folder.root} has not ended for {SUPERVISOR_WAIT_S:g} s",

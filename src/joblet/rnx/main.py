@@ -162,3 +162,7 @@ def _version() -> str:
     from importlib.metadata import version
 
     return version("joblet")
+
+
+if __name__ == "__main__":
+    main()
