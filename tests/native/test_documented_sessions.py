@@ -74,14 +74,15 @@ class Reader:
         """Whether this is what the page shows; learns the real ids from it."""
         pattern = ""
         groups: list[str] = []
-        for token in re.split(rf"({UUID.pattern}|{TIME.pattern}|\.\.\.)", "\n".join(shown)):
+        text = "\n".join(shown)
+        for known, real in self.ids.items():
+            text = text.replace(known, real).replace(known[:8], real[:8])
+        for token in re.split(rf"({UUID.pattern}|{TIME.pattern}|\.\.\.)", text):
             if token == "...":
                 pattern += r"(?s:.*)"
             elif TIME.fullmatch(token):
                 pattern += TIME.pattern
-            elif UUID.fullmatch(token) and token in self.ids:
-                pattern += re.escape(self.ids[token])
-            elif UUID.fullmatch(token):
+            elif UUID.fullmatch(token) and token not in self.ids.values():
                 pattern += f"({UUID.pattern})"
                 groups.append(token)
             else:
