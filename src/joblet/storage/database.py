@@ -29,8 +29,6 @@ from joblet.domain.errors import StorageFailed
 from joblet.storage.migrations import NotOurs, SchemaTooNew, migrate
 
 MEMORY: Final = ":memory:"
-# The longest the writer waits for a foreign process (an administrator's sqlite3 shell) that holds the write lock.
-LOCK_WAIT_S: Final = 5.0
 # Bounds how long the first caller of a transaction waits for the last one's statement.
 GROUP_MAX: Final = 512
 
@@ -58,27 +56,28 @@ class Database:
 
     Args:
         path: Of the file, or MEMORY.
+        lock_wait_s: The longest a write waits for another program that holds the lock.
 
     Raises:
         CannotOpenDatabase: It was not touched, or is as far as its last complete migration.
     """
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, *, lock_wait_s: float = 5.0) -> None:
         self.path = str(path)
         self._writer: _Writer | None = None
         try:
             if self.path == MEMORY:
-                self._connection = _connect(MEMORY)
+                self._connection = _connect(MEMORY, lock_wait_s)
                 migrate(self._connection)
                 return
             _claim(self.path)
-            connection = _connect(self.path)
+            connection = _connect(self.path, lock_wait_s)
             try:
                 # Order matters: the mode is a property of the file, and migrations are its first content.
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute("PRAGMA synchronous = FULL")
                 migrate(connection)
-                self._connection = _connect(self.path)
+                self._connection = _connect(self.path, lock_wait_s)
                 self._connection.execute("PRAGMA query_only = ON")
             except BaseException:
                 connection.close()
@@ -235,9 +234,9 @@ def _claim(path: str) -> None:
         os.close(fd)
 
 
-def _connect(path: str) -> sqlite3.Connection:
+def _connect(path: str, lock_wait_s: float) -> sqlite3.Connection:
     # The writer's connection is made in the loop's thread and then belongs to the writer's alone.
-    return sqlite3.connect(path, timeout=LOCK_WAIT_S, isolation_level=None, check_same_thread=False)
+    return sqlite3.connect(path, timeout=lock_wait_s, isolation_level=None, check_same_thread=False)
 
 
 def _run(connection: sqlite3.Connection, sql: str, values: Sequence[Value]) -> None:

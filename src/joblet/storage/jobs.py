@@ -60,9 +60,12 @@ class JobStoreConfig:
 
     Args:
         path: Of the database file, in a folder that exists; MEMORY for one that is gone at the end.
+        lock_wait_s: The longest a write waits for another program (an administrator's sqlite3 shell) that
+            holds the lock; all writes wait with it.
     """
 
     path: Path | str = MEMORY
+    lock_wait_s: float = 5.0
 
 
 def open_job_store(config: JobStoreConfig) -> "JobStoreAdapter":
@@ -73,6 +76,8 @@ def open_job_store(config: JobStoreConfig) -> "JobStoreAdapter":
         CannotOpenDatabase: With the path, why, and what to do.
     """
     path = config.path
+    if config.lock_wait_s < 0:
+        raise ValueError(f"lock_wait_s must not be negative: {config.lock_wait_s}")
     if str(path) != MEMORY:
         path = Path(path)
         if not path.is_absolute():
@@ -83,7 +88,7 @@ def open_job_store(config: JobStoreConfig) -> "JobStoreAdapter":
             raise CannotOpenDatabase(
                 f"cannot open the database {path}: {path.parent} is not a folder; make the state folder first"
             )
-    return JobStoreAdapter(Database(path))
+    return JobStoreAdapter(Database(path, lock_wait_s=config.lock_wait_s))
 
 
 class JobStoreAdapter:

@@ -78,6 +78,12 @@ class SystemClock:
         return time.time_ns()
 
 
+async def pass_time(seconds: float) -> None:
+    """Let so much virtual time pass, and everything happen that is due in it."""
+    assert isinstance(asyncio.get_running_loop(), VirtualLoop), "real time passes by itself: await an event"
+    await asyncio.sleep(seconds)
+
+
 def run(main: Coroutine[Any, Any, T]) -> T:
     """
     Run a coroutine to its end on virtual time.

@@ -62,6 +62,7 @@ class FakeJoblet:
     ) -> None:
         self.clock = clock if clock is not None else VirtualClock()
         self.engine = engine if engine is not None else FakeEngine(clock=self.clock)
+        self._owns_store = store is None
         self.store = store if store is not None else open_job_store(JobStoreConfig())
         self.faults = faults if faults is not None else Faults()
         self.defaults = defaults if defaults is not None else JobDefaults()
@@ -102,6 +103,8 @@ class FakeJoblet:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+        if self._owns_store:
+            await self.store.close()
 
     async def serve(self) -> None:
         """Start to follow the engine; returns once it has answered, or this server is dead."""
