@@ -36,12 +36,7 @@ _REPLY_BYTES: Final = 4096
 _ZYGOTE_FD: Final = 3
 _FDS_PER_REPLY: Final = 1
 _SOURCE: Final = Path(__file__).parents[2]
-_PROGRAM: Final = """\
-import sys
-sys.path.append(sys.argv[1])
-from joblet.supervisor import zygote
-zygote.main(sys.argv[3], sys.argv[5])
-"""
+_PROGRAM: Final = Path(__file__).with_name("zygote_start.py")
 # All that the zygote imports of ours.
 ZYGOTE_MODULES: Final = (
     "joblet/__init__.py",
@@ -134,7 +129,7 @@ class Zygote:
     def __init__(self, sock: socket.socket, pid: int, state_dir: str) -> None:
         sock.setblocking(False)
         self._socket = sock
-        self._pid = pid
+        self.pid = pid
         self._state_dir = state_dir
         self._queue: deque[tuple[bytes, list[int], list[int]]] = deque()
         self._tokens = 0
@@ -164,7 +159,7 @@ class Zygote:
         for module in ZYGOTE_MODULES:
             py_compile.compile(str(_SOURCE / module), optimize=2)
         options = ("-I", "-S", "-E", "-OO", "-X", "utf8")
-        argv = [sys.executable, *options, "-c", _PROGRAM, str(_SOURCE), "--state", state, "--tree", tree]
+        argv = [sys.executable, *options, str(_PROGRAM), "--state", state, "--tree", tree]
         try:
             pid = os.posix_spawn(
                 sys.executable,
@@ -259,7 +254,7 @@ class Zygote:
         self._queue.clear()
         _close_all(self._removers)
         with contextlib.suppress(ChildProcessError):
-            os.waitpid(self._pid, 0)
+            os.waitpid(self.pid, 0)
 
     def _send(self, packet: bytes, fds: list[int], ours: list[int]) -> None:
         if not self._queue and self._try(packet, fds):

@@ -66,6 +66,15 @@ def main(state: str, tree: str) -> None:
     gc.collect()
     gc.freeze()
     control.send(b"ready")
+    # The supervisor may die at any moment; what it had asked for before comes to nothing (see `init._check_wanted`).
+    try:  # noqa: SIM105
+        _serve(birth)
+    except BrokenPipeError:
+        pass
+
+
+def _serve(birth: init.Birth) -> None:
+    control = birth.control
     while True:
         packet, ancillary, _flags, _address = control.recvmsg(_REQUEST_BYTES, _ANCILLARY_BYTES, MSG_CMSG_CLOEXEC)
         if not packet:

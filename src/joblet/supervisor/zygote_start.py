@@ -1,0 +1,17 @@
+"""
+The program that becomes the zygote: `python -I -S -OO zygote_start.py --state DIR --tree DIR`.
+
+Beside `zygote.py`, because a program's own file is compiled anew at each start, and what the compiler
+leaves in the heap would be copied for each job; this one is too short to matter.
+
+Runs in: zygote. May not: do anything but hand over.
+"""
+
+import sys
+
+if __name__ == "__main__":
+    # -I leaves the program's folder out of the path.
+    sys.path.append(__file__.rsplit("/", 3)[0])
+    from joblet.supervisor import zygote
+
+    zygote.main(sys.argv[2], sys.argv[4])
