@@ -41,7 +41,8 @@ for message in received():
         connection.sendall(encode(Attach(VERSION, {job: [1, 2] for job in running}, [], "yes")))
     if isinstance(message, Down):
         for job in ends:
-            connection.sendall(encode(JobEnd(job, "STOPPED", -1, 1, 2 if job == "old" else time.time_ns(), "", 0, False, 0, 0, 0, 0, 0)))
+            ended_ns = 2 if job == "old" else time.time_ns()
+            connection.sendall(encode(JobEnd(job, "STOPPED", -1, 1, ended_ns, "", 0, False, 0, 0, 0, 0, 0)))
         folder.socket.unlink()
         break
 """

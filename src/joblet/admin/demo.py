@@ -58,7 +58,7 @@ def _in_folder(folder: Path) -> int:
     _shown(f"joblet serve --certs {certificates} --state {state.root} --address 127.0.0.1:0 &")
     log = folder / "server.log"
     try:
-        _start(command, folder / "ready", log)
+        start_server(command, folder / "ready", log)
         job = _as_a_user(state.address.read_text().strip(), certificates)
     finally:
         _shown(f"joblet down --state {state.root}")
@@ -76,7 +76,7 @@ def _in_folder(folder: Path) -> int:
     return 0
 
 
-def _start(command: list[str], ready_socket: Path, log: Path) -> None:
+def start_server(command: list[str], ready_socket: Path, log: Path) -> None:
     """
     Start the server, and wait until it says that it listens (as it says to systemd).
 
