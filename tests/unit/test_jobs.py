@@ -7,27 +7,20 @@ import pytest
 
 from joblet.domain.errors import (
     AmbiguousJobId,
-    CgroupSetupFailed,
     InvalidCommand,
     InvalidLimit,
     InvalidRequest,
-    IsolationFailed,
     JobletError,
     JobNotFound,
-    JobNotRunning,
-    StorageFailed,
     TooManyJobs,
 )
-from joblet.domain.job import MASK, STOP_GRACE_MS, Ended, JobState, Running
+from joblet.domain.job import MASK, Ended, JobState, Running
 from joblet.domain.limits import MIB, Machine
 from joblet.services.request import JobDefaults, JobRequest
 from joblet.testing.clock import EPOCH_NS, SECOND_NS, VirtualClock, pass_time
 from joblet.testing.engine import FakeEngine
-from joblet.testing.faults import Faults
 from joblet.testing.joblet import FakeJoblet
-from joblet.testing.programs import exits, ignores_sigterm, killed_by, oom, prints, runs_forever, sleeps
-
-GRACE_NS = STOP_GRACE_MS * 1_000_000
+from joblet.testing.programs import exits, killed_by, oom, prints, runs_forever, sleeps
 
 
 async def test_a_job_that_has_been_started_is_running_and_stored() -> None:
@@ -291,219 +284,6 @@ async def test_the_length_of_a_log_is_known_during_and_after_the_job() -> None:
         assert joblet.jobs.log_bytes(job) == 5
         await joblet.ended(job)
         assert joblet.jobs.log_bytes(joblet.jobs.get(job.id)) == 9
-
-
-# Stop
-
-
-async def test_a_stopped_job_is_stopped_with_exit_code_minus_1_and_its_reason() -> None:
-    async with FakeJoblet() as joblet:
-        job = await joblet.run(runs_forever())
-
-        stopped = await joblet.jobs.stop(job.id[:8])
-
-        assert isinstance(stopped.phase, Ended)
-        assert (stopped.state, stopped.phase.exit_code) == (JobState.STOPPED, -1)
-        assert stopped.phase.reason == "stopped on request"
-        assert joblet.engine.running == frozenset()
-
-
-async def test_a_job_that_ignores_sigterm_is_killed_after_the_grace() -> None:
-    async with FakeJoblet() as joblet:
-        job = await joblet.run(ignores_sigterm())
-        asked_ns = joblet.clock.now_ns()
-
-        stopped = await joblet.jobs.stop(job.id)
-
-        assert isinstance(stopped.phase, Ended)
-        assert stopped.phase.ended_ns == asked_ns + GRACE_NS
-
-
-async def test_stop_of_a_finished_job_is_refused_with_its_status() -> None:
-    async with FakeJoblet() as joblet:
-        job = await joblet.run(exits(0))
-        await joblet.ended(job)
-
-        with pytest.raises(JobNotRunning) as raised:
-            await joblet.jobs.stop(job.id)
-
-        assert raised.value.message == f"job is not running: {job.id} (current status: COMPLETED)"
-
-
-async def test_many_stops_at_once_get_the_same_end() -> None:
-    async with FakeJoblet() as joblet:
-        job = await joblet.run(ignores_sigterm())
-
-        stopped = await asyncio.gather(*(joblet.jobs.stop(job.id) for _ in range(10)))
-
-        assert {one.phase for one in stopped} == {joblet.jobs.get(job.id).phase}
-        assert len(joblet.journal.saying("job stop requested")) == 1
-
-
-async def test_a_job_that_ends_by_itself_while_it_is_stopped_keeps_its_own_end() -> None:
-    """The end was on its way when the stop was asked for."""
-    async with FakeJoblet() as joblet:
-        job = await joblet.run(sleeps(1).then_prints(b"last words"))
-        joblet.engine.stall_logs()
-        await pass_time(2)
-
-        stopping = asyncio.create_task(joblet.jobs.stop(job.id))
-        await pass_time(1)
-        joblet.engine.resume_logs()
-
-        assert (await stopping).state is JobState.COMPLETED
-
-
-async def test_a_stop_whose_caller_is_gone_is_not_called_off() -> None:
-    async with FakeJoblet() as joblet:
-        job = await joblet.run(ignores_sigterm())
-        stopping = asyncio.create_task(joblet.jobs.stop(job.id))
-        await pass_time(STOP_GRACE_MS / 2000)
-
-        stopping.cancel()
-
-        assert (await joblet.ended(job)).state is JobState.STOPPED
-
-
-async def test_a_job_can_be_stopped_while_it_is_being_set_up() -> None:
-    clock = VirtualClock()
-    async with FakeJoblet(clock=clock, engine=FakeEngine(clock=clock, set_up_s=2)) as joblet:
-        starting = asyncio.create_task(joblet.run(runs_forever()))
-        await pass_time(1)
-        [job] = joblet.jobs.list()
-        assert job.state is JobState.INITIALIZING
-
-        stopped = await joblet.jobs.stop(job.id)
-
-        assert stopped.state is JobState.STOPPED
-        await starting
-
-
-# Timeouts
-
-
-async def test_a_job_past_its_timeout_is_stopped_at_that_very_moment_and_says_why() -> None:
-    async with FakeJoblet() as joblet:
-        job = await joblet.run(ignores_sigterm(), timeout_s=3600)
-
-        ended = await joblet.ended(job)
-
-        assert isinstance(job.phase, Running)
-        assert ended == Ended(
-            JobState.STOPPED,
-            exit_code=-1,
-            started_ns=job.phase.started_ns,
-            ended_ns=job.phase.started_ns + 3600 * SECOND_NS + GRACE_NS,
-            reason="timed out after 3600 s",
-            signal=9,
-        )
-        assert joblet.journal.saying("job timed out")[0].level == "WARN"
-
-
-async def test_a_job_that_ends_at_the_very_moment_of_its_timeout_has_one_end() -> None:
-    async with FakeJoblet() as joblet:
-        job = await joblet.run(sleeps(5).then_exits(0), timeout_s=5)
-
-        ended = await joblet.ended(job)
-
-        assert ended.ended_ns == ended.started_ns + 5 * SECOND_NS
-        assert ended.state in (JobState.COMPLETED, JobState.STOPPED)
-        assert len([line for line in joblet.journal.lines if line.message in ("job completed", "job stopped")]) == 1
-
-
-# Failures
-
-
-@pytest.mark.parametrize("error", [CgroupSetupFailed("permission denied"), IsolationFailed("operation not permitted")])
-async def test_a_job_whose_set_up_fails_is_stored_as_failed_with_the_reason(error: JobletError) -> None:
-    async with FakeJoblet(faults=Faults(1, error, only=["engine.start"])) as joblet:
-        with pytest.raises(type(error)) as raised:
-            await joblet.run(exits(0))
-
-        [job] = joblet.jobs.list()
-        assert raised.value is error
-        assert isinstance(job.phase, Ended)
-        assert (job.state, job.phase.exit_code, job.phase.started_ns) == (JobState.FAILED, 125, 0)
-        assert job.phase.reason == error.message
-        assert joblet.store.unfinished() == []
-        assert joblet.journal.saying("job failed to start")[0].level == "ERROR"
-
-
-async def test_a_job_that_cannot_be_stored_does_not_run_on() -> None:
-    faults = Faults(1, StorageFailed("the disk is full"), only=["store.add"])
-    async with FakeJoblet(faults=faults) as joblet:
-        with pytest.raises(StorageFailed):
-            await joblet.run(runs_forever())
-
-        assert joblet.jobs.list() == []
-        assert joblet.engine.running == frozenset()
-        assert joblet.engine.unforgotten == frozenset()
-        assert isinstance((await joblet.run(exits(0))).phase, Running)
-
-
-async def test_a_job_that_can_neither_be_stored_nor_started_leaves_nothing() -> None:
-    faults = Faults(1, StorageFailed("the disk is full"), only=["store.add"])
-    async with FakeJoblet(faults=faults) as joblet:
-        joblet.engine.lose()
-        starting = asyncio.create_task(joblet.run(exits(0)))
-        await pass_time(1)
-        joblet.engine.come_back()
-
-        with pytest.raises(StorageFailed):
-            await starting
-
-        assert joblet.engine.running == frozenset()
-        assert joblet.jobs.list() == []
-
-
-async def test_an_end_that_cannot_be_stored_for_now_is_told_and_tried_again() -> None:
-    """A full disk must not keep anybody from the truth, nor lose it."""
-    faults = Faults(1, StorageFailed("the disk is full"), only=["store.update"])
-    async with FakeJoblet(faults=faults) as joblet:
-        job = await joblet.run(exits(3))
-
-        ended = await joblet.ended(job)
-
-        assert faults.fired == "store.update"
-        assert joblet.jobs.get(job.id).phase == ended
-        assert joblet.jobs.list()[0].phase == ended
-        stored = joblet.store.get(job.id)
-        assert stored is not None
-        assert stored.state is not JobState.FAILED
-        assert joblet.engine.unforgotten == {job.id}
-        with pytest.raises(JobNotRunning):
-            await joblet.jobs.stop(job.id)
-        await pass_time(2)
-        stored = joblet.store.get(job.id)
-        assert stored is not None
-        assert stored.phase == ended
-        assert joblet.engine.unforgotten == frozenset()
-        assert len(joblet.journal.saying("job failed")) == 1
-
-
-async def test_a_run_whose_caller_is_gone_still_makes_a_whole_job() -> None:
-    async with FakeJoblet() as joblet:
-        running = asyncio.create_task(joblet.run(exits(3)))
-        await pass_time(0)
-
-        running.cancel()
-        await pass_time(1)
-
-        [job] = joblet.jobs.list()
-        assert isinstance(job.phase, Ended)
-        assert job.phase.exit_code == 3
-
-
-async def test_several_ends_at_once_are_stored_in_one_go() -> None:
-    """Group commit: what is entered while the store writes goes into the next transaction together."""
-    async with FakeJoblet() as joblet:
-        moment = 10.0
-        jobs = [await joblet.run(sleeps(moment - 0.003 * number)) for number in range(20)]
-
-        ends = [await joblet.ended(job) for job in jobs]
-
-        assert len({ended.ended_ns for ended in ends}) == 1
-        assert joblet.store.unfinished() == []
 
 
 async def test_limits_that_are_not_enforced_are_said_on_the_job() -> None:

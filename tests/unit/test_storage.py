@@ -321,3 +321,15 @@ async def test_looking_up_a_prefix_and_the_unfinished_jobs_uses_an_index() -> No
     assert "USING INDEX jobs_unfinished" in str(unfinished)
     assert "TEMP B-TREE" not in str(prefix) + str(unfinished)
     await database.close()
+
+
+@pytest.mark.real_time
+async def test_every_transaction_is_on_the_disk_itself_when_it_is_confirmed(path: Path) -> None:
+    """A power failure cannot be tested here; that SQLite is told to provide for it can."""
+    store = open_job_store(JobStoreConfig(path))
+    writer = store._database._writer
+    assert writer is not None
+
+    assert writer._connection.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+    assert writer._connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    await store.close()

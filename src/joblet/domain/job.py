@@ -6,7 +6,7 @@ Source: API specification, "Job Status Values", "RunJob", "Command validation fa
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final, NewType
 
@@ -187,6 +187,22 @@ class Job:
                 return JobState.RUNNING
             case Ended(state=state):
                 return state
+
+
+def with_end(job: Job, end: Ended) -> Job:
+    """The job with this end. Raises IllegalTransition, and then nothing has changed."""
+    match end.state:
+        case JobState.COMPLETED:
+            event = JobEvent.EXITED_ZERO
+        case JobState.STOPPED:
+            event = JobEvent.STOP_FINISHED
+        case _ if isinstance(job.phase, Waiting) and not end.started_ns:
+            event = JobEvent.SETUP_FAILED
+        case _:
+            event = JobEvent.EXITED_NONZERO
+    if after(job.state, event) is not end.state:
+        raise IllegalTransition(job.state, event)
+    return replace(job, phase=end)
 
 
 # A shell would act on these; Joblet starts the program itself, so a command that holds one is a mistake.

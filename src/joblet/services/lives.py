@@ -19,17 +19,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
 from joblet.domain.errors import EngineUnavailable, JobletError
-from joblet.domain.job import (
-    Ended,
-    IllegalTransition,
-    Job,
-    JobEvent,
-    JobId,
-    JobState,
-    Running,
-    Waiting,
-    after,
-)
+from joblet.domain.job import Ended, Job, JobId, JobState, Running, with_end
 from joblet.domain.reconcile import UNKNOWN_EXIT_CODE, Kill, MarkLost, MarkRunning, reconcile
 from joblet.ports import (
     Attached,
@@ -336,13 +326,11 @@ class Lives:
         """This is its end: into the store with it. A second one changes nothing."""
         if life.concluded:
             return
-        event = _event_of(life.job, ended)
-        if after(life.job.state, event) is not ended.state:
-            raise IllegalTransition(life.job.state, event)
+        job = with_end(life.job, ended)
         life.end = ended
         life.concluded = True
         if life.recorded:
-            self._ledger.enter(replace(life.job, phase=ended))
+            self._ledger.enter(job)
         else:
             self._lives.pop(life.job.id, None)
             life.over.set()
@@ -388,15 +376,3 @@ class Lives:
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, JobletError):
             self._journal.log("ERROR", "internal error", error=repr(error))
-
-
-def _event_of(job: Job, ended: Ended) -> JobEvent:
-    match ended.state:
-        case JobState.COMPLETED:
-            return JobEvent.EXITED_ZERO
-        case JobState.STOPPED:
-            return JobEvent.STOP_FINISHED
-        case _ if isinstance(job.phase, Waiting) and not ended.started_ns:
-            return JobEvent.SETUP_FAILED
-        case _:
-            return JobEvent.EXITED_NONZERO
