@@ -3,6 +3,7 @@
 import contextlib
 import datetime
 import ipaddress
+import os
 import resource
 import shutil
 import socket
@@ -309,6 +310,18 @@ def test_keys_are_for_their_owner_alone_and_nothing_temporary_is_left(tmp_path: 
     }
 
 
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+def test_the_umask_changes_nothing(tmp_path: Path, umask: int) -> None:
+    """Clients must be able to read the CA, and nobody else a key."""
+    before = os.umask(umask)
+    try:
+        files.write_all(contents(tmp_path), replace=False)
+    finally:
+        os.umask(before)
+
+    assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("ca-cert.pem", "ca-key.pem")] == [0o644, 0o600]
+
+
 @pytest.mark.parametrize("name", ["ca-cert.pem", "server-key.pem"])
 def test_a_file_that_exists_is_named_and_nothing_is_written(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("mine")
@@ -340,21 +353,21 @@ def test_files_are_replaced_when_that_is_asked_for(tmp_path: Path) -> None:
     assert (tmp_path / "ca-key.pem").stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.parametrize("others_exist", [True, False])
 @pytest.mark.parametrize("broken", ["ca-cert.pem", "ca-key.pem", "server-cert.pem", "server-key.pem"])
-def test_a_failure_at_any_file_leaves_every_file_as_it_was(tmp_path: Path, broken: str) -> None:
+def test_a_failure_at_any_file_leaves_every_file_as_it_was(tmp_path: Path, broken: str, others_exist: bool) -> None:
     """A folder in a file's place is a failure that root meets too."""
     for path in contents(tmp_path):
         if path.name == broken:
             path.mkdir()
-        else:
+        elif others_exist:
             path.write_text(f"old {path.name}")
-    before = snapshot(tmp_path)
+    before = sorted(path.name for path in tmp_path.iterdir()), snapshot(tmp_path)
 
     with pytest.raises(Complaint, match=r"cannot write .*: operation not permitted"):
         files.write_all(contents(tmp_path), replace=True)
 
-    assert snapshot(tmp_path) == before
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(path.name for path in contents(tmp_path))
+    assert (sorted(path.name for path in tmp_path.iterdir()), snapshot(tmp_path)) == before
 
 
 def test_a_full_disk_leaves_nothing_behind(tmp_path: Path) -> None:
