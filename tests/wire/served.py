@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import tempfile
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -33,7 +33,27 @@ from joblet.wire import joblet_pb2_grpc
 if TYPE_CHECKING:
     Admin = joblet_pb2_grpc.JobServiceAsyncStub
 
-HANDSHAKE_REFUSED = "Socket closed"
+
+class Lines(list[str]):
+    """The lines of a server's log, which can be waited for. They come from gRPC's threads too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._loop = asyncio.get_running_loop()
+        self._changed = asyncio.Event()
+
+    def write(self, line: str) -> None:
+        """Take one line."""
+        self.append(line)
+        self._loop.call_soon_threadsafe(self._changed.set)
+
+    async def saying(self, words: str, times: int = 1) -> list[str]:
+        """The lines with these words, once there are so many; fails when they do not come."""
+        async with asyncio.timeout(20):
+            while len(found := [line for line in self if words in line]) < times:
+                self._changed.clear()
+                await self._changed.wait()
+        return found
 
 
 @dataclass
@@ -50,7 +70,7 @@ class Served:
     server: Server
     port: int
     certs: Path
-    log: list[str] = field(default_factory=list)
+    log: Lines
 
     @property
     def engine(self) -> FakeEngine:
@@ -92,8 +112,8 @@ async def a_server(
     key: Key | None = None,
 ) -> AsyncIterator[Served]:
     """Serve until the block ends."""
-    lines: list[str] = []
-    log = ServerLog(Level.DEBUG, lines.append)
+    lines = Lines()
+    log = ServerLog(Level.DEBUG, lines.write)
     joblet = FakeJoblet(
         clock=SystemClock(), faults=faults, defaults=defaults, chunk_bytes=chunk_bytes, engine_wait_s=0.2
     )
@@ -121,9 +141,3 @@ async def refusal(
 async def read_all(call: "aio.UnaryStreamCall[pb.GetJobLogsReq, pb.DataChunk]") -> bytes:
     """A whole log."""
     return b"".join([chunk.payload async for chunk in call])
-
-
-async def until(condition: asyncio.Event) -> None:
-    """Wait for it, with a deadline."""
-    async with asyncio.timeout(20):
-        await condition.wait()

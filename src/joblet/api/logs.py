@@ -30,6 +30,7 @@ class LogCalls:
         stream = self._logs.stream(
             request.id, offset_bytes=request.offset, tail_lines=request.tail, follow=not request.noFollow
         )
+        await context.send_initial_metadata(())  # a silent job's reader learns that the stream stands
         await deliver(
             stream,
             lambda piece: context.write(pb.DataChunk(payload=piece)),
