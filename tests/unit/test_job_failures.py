@@ -74,6 +74,7 @@ async def test_an_end_that_cannot_be_stored_for_now_is_told_and_tried_again() ->
         stored = joblet.store.get(job.id)
         assert stored is not None
         assert stored.state is not JobState.FAILED
+        await pass_time(0.1)
         assert joblet.engine.unforgotten == {job.id}
         with pytest.raises(JobNotRunning):
             await joblet.jobs.stop(job.id)

@@ -50,6 +50,20 @@ async def test_stop_of_a_finished_job_is_refused_with_its_status() -> None:
         assert raised.value.message == f"job is not running: {job.id} (current status: COMPLETED)"
 
 
+async def test_a_stop_that_overtakes_the_start_is_not_forgotten() -> None:
+    """The engine leaves a job alone that it does not know yet."""
+    clock = VirtualClock()
+    async with FakeJoblet(clock=clock, engine=FakeEngine(clock=clock, accept_s=5)) as joblet:
+        starting = asyncio.create_task(joblet.run(runs_forever()))
+        await pass_time(1)
+        [job] = joblet.jobs.list()
+
+        stopped = await joblet.jobs.stop(job.id)
+
+        assert stopped.state is JobState.STOPPED
+        await starting
+
+
 async def test_many_stops_at_once_get_the_same_end() -> None:
     async with FakeJoblet() as joblet:
         job = await joblet.run(ignores_sigterm())

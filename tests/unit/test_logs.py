@@ -160,6 +160,21 @@ async def test_a_stream_of_a_job_that_is_being_set_up_just_waits() -> None:
         await starting
 
 
+async def test_a_stream_that_comes_before_the_engine_knows_of_the_job_is_live_all_the_same() -> None:
+    clock = VirtualClock()
+    async with FakeJoblet(clock=clock, engine=FakeEngine(clock=clock, accept_s=5)) as joblet:
+        starting = asyncio.create_task(joblet.run(prints(b"hello").then_runs_forever()))
+        await pass_time(1)
+        [job] = joblet.jobs.list()
+        stream = joblet.logs.stream(job.id)
+
+        assert await anext(stream) == b"hello"
+
+        await stream.aclose()
+        await starting
+        await joblet.jobs.stop(job.id)
+
+
 async def test_a_stream_goes_on_after_the_engine_was_away() -> None:
     """Whatever was watched is watched again."""
     async with FakeJoblet() as joblet:

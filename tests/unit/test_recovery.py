@@ -189,6 +189,24 @@ async def test_a_start_whose_answer_was_lost_is_running_when_the_engine_says_so(
         assert joblet.engine.running == {job.id}
 
 
+async def test_a_start_whose_answer_was_lost_while_the_engine_was_already_back_is_running() -> None:
+    """The news that it runs can come before the news that its answer is lost."""
+    clock, engine = an_engine(answer_s=3)
+    async with FakeJoblet(clock=clock, engine=engine) as joblet:
+        bystander = await joblet.run(runs_forever())
+        starting = asyncio.create_task(joblet.run(sleeps(100)))
+        await pass_time(1)
+        engine.lose()
+        engine.come_back()
+        before_ns = clock.now_ns()
+
+        job = await starting
+
+        assert isinstance(job.phase, Running)
+        assert clock.now_ns() == before_ns
+        assert joblet.engine.running == {bystander.id, job.id}
+
+
 async def test_a_start_whose_answer_and_end_came_while_the_engine_was_away_is_told_its_end() -> None:
     clock, engine = an_engine(answer_s=3)
     async with FakeJoblet(clock=clock, engine=engine) as joblet:

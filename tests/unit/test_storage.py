@@ -102,15 +102,17 @@ def commits(path: Path) -> int:
 @pytest.mark.real_time
 async def test_a_caller_that_is_gone_does_not_call_its_write_off(path: Path) -> None:
     store = open_job_store(JobStoreConfig(path))
-    job = a_job()
-    adding = asyncio.create_task(store.add(job))
-    await asyncio.wait((adding,), timeout=0)
+    jobs = [a_job() for _ in range(20)]
+    adding = [asyncio.create_task(store.add(job)) for job in jobs]
+    await asyncio.wait(adding, timeout=0)
 
-    adding.cancel()
-    await asyncio.wait((adding,))
+    for task in adding[::2]:
+        task.cancel()
+    results = await asyncio.gather(*adding, return_exceptions=True)
     await store.close()
 
-    assert ids_in(path) == [job.id]
+    assert results[1::2] == [None] * 10
+    assert sorted(ids_in(path)) == sorted(job.id for job in jobs)
 
 
 def ids_in(path: Path) -> list[str]:

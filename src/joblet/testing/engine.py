@@ -57,7 +57,8 @@ class FakeEngine:
     Runs scripts instead of programs.
 
     Args:
-        set_up_s: From `start` to the moment the command runs.
+        accept_s: From `start` to the moment the machine knows the job, as when a start waits for the engine.
+        set_up_s: From that moment until the command runs.
         answer_s: From that moment to the return of `start`: jobs shorter than this end first.
         clock: Where times come from; must agree with the running loop.
 
@@ -71,6 +72,7 @@ class FakeEngine:
         *,
         logs: FakeLogStore | None = None,
         clock: Clock | None = None,
+        accept_s: float = 0.0,
         set_up_s: float = 0.003,
         answer_s: float = 0.0,
         limits_enforced: str = "yes",
@@ -78,6 +80,7 @@ class FakeEngine:
         self.logs = logs if logs is not None else FakeLogStore()
         self.started: list[Job] = []
         self._clock = clock if clock is not None else SystemClock()
+        self._accept_s = accept_s
         self._set_up_s = set_up_s
         self._answer_s = answer_s
         self._limits_enforced = limits_enforced
@@ -159,6 +162,8 @@ class FakeEngine:
         """See `ports.Engine.start`."""
         if self._lost:
             raise EngineUnavailable(self._lost)
+        if self._accept_s:
+            await asyncio.sleep(self._accept_s)
         if job.id in self._jobs or job.id in self._ends:
             raise IsolationFailed(f"job {job.id} exists")
         loop = asyncio.get_running_loop()
