@@ -9,7 +9,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from joblet.rnx.flags import BadUsage, Flag, Values
-from joblet.rnx.startup import quiet_grpc
+from joblet.rnx.startup import collect_again, quiet_grpc
 
 if TYPE_CHECKING:
     from joblet.client import JobletClient
@@ -54,6 +54,8 @@ def connected(values: Values) -> "JobletClient":
         Credentials,
     )
     from joblet.client.synchronous import JobletClient
+
+    collect_again()
 
     def chosen(flag: str, variable: str, default: str) -> str:
         return values.text(flag) or os.environ.get(variable) or default

@@ -11,6 +11,7 @@ this stops working with it.
 Runs in: `rnx` only, at the very start; a library may not do this to its program.
 """
 
+import gc
 import os
 import sys
 from importlib import import_module
@@ -36,6 +37,20 @@ def defer() -> None:
     """Put the modules off that are not loaded yet."""
     for name in DEFERRED:
         sys.modules.setdefault(name, _Deferred(name))
+
+
+def collect_later() -> None:
+    """
+    No garbage collection while modules are loaded.
+
+    It finds next to nothing there (461 objects of 38 rounds) and takes 6 % of the time of `rnx list`.
+    """
+    gc.disable()
+
+
+def collect_again() -> None:
+    """Everything is loaded; what follows may run for days."""
+    gc.enable()
 
 
 def quiet_grpc() -> None:
