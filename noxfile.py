@@ -99,9 +99,9 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Types of the product, of its tests and of its tools, strictly."""
     _here(session, "mypy", *session.posargs)
-    # proto/ apart: its generate.py and that of docs/ would be the same module to mypy.
-    for paths in (("docs", "tests", "noxfile.py"), ("proto",)):
-        _here(session, "mypy", *paths)
+    # Bases, because several folders have a conftest; proto/ apart, because its generate.py has a namesake in docs/.
+    for paths in (("docs", "tests", "bench", "noxfile.py"), ("proto",)):
+        _here(session, "mypy", "--explicit-package-bases", *paths)
 
 
 @nox.session(venv_backend="none")

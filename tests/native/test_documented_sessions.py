@@ -117,8 +117,11 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, st
             }
         finally:
             server.send_signal(signal.SIGTERM)
-            server.wait(30)
-            subprocess.run([*joblet, "down", "--state", str(state)], check=True, capture_output=True, timeout=60)
+            try:
+                server.wait(30)
+            finally:
+                server.kill()
+                subprocess.run([*joblet, "down", "--state", str(state)], check=True, capture_output=True, timeout=60)
 
 
 @contextlib.contextmanager
