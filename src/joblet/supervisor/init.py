@@ -19,7 +19,6 @@ from _signal import (  # type: ignore[import-not-found]  # signal itself imports
     SIGKILL,
     SIGTERM,
     sigwaitinfo,
-    valid_signals,
 )
 from _socket import MSG_DONTWAIT, MSG_PEEK, socket
 
@@ -84,7 +83,6 @@ MASKED_FILES = (
 MASKED_FOLDERS = (b"acpi", b"scsi")
 READ_ONLY_FOLDERS = (b"bus", b"fs", b"irq", b"sys")
 
-_ALL_SIGNALS = valid_signals()
 _CHILD_OR_STOP = (SIGCHLD, SIGTERM)
 _NO_SIGNALS = ()
 _KILL = 1 << CAP_KILL
@@ -311,7 +309,6 @@ def _spawn(spec: Spec) -> int:
                 resetids=True,
                 setsid=True,
                 setsigmask=_NO_SIGNALS,
-                setsigdef=_ALL_SIGNALS,
             )
         except OSError as error:
             if error.errno in (errno.EAGAIN, errno.ENOMEM):

@@ -20,7 +20,8 @@ import sys
 from _signal import (  # type: ignore[import-not-found]  # signal itself imports enum, 0.3 MB
     SIG_BLOCK,
     SIG_DFL,
-    SIGCHLD,
+    SIGKILL,
+    SIGSTOP,
     pthread_sigmask,
     signal,
     valid_signals,
@@ -30,7 +31,7 @@ from _socket import CMSG_SPACE, MSG_CMSG_CLOEXEC, SCM_RIGHTS, SOL_SOCKET, socket
 from joblet.supervisor import init
 from joblet.supervisor.descriptors import FD_FIRST_OTHER
 from joblet.supervisor.linux.clone import CLONE_NEWNS, NEW_NAMESPACES, clone
-from joblet.supervisor.linux.mounts import MS_BIND, MS_NODEV, MS_NOSUID, MS_REMOUNT, enter, make_private, mount
+from joblet.supervisor.linux.mounts import MS_BIND, MS_NODEV, MS_NOSUID, MS_REMOUNT, enter, make_private, mount, umount
 from joblet.supervisor.linux.privileges import (
     CAP_SYS_RESOURCE,
     RLIMIT_CORE,
@@ -104,7 +105,9 @@ def _prepare(control: socket, state: str, tree: str) -> init.Birth:
     os.umask(0o022)
     os.setgroups(())
     # Children inherit all of this: done once instead of for each job.
-    signal(SIGCHLD, SIG_DFL)
+    # Python ignores SIGPIPE, and nohup SIGHUP; a command is to find every signal as a login shell would.
+    for number in valid_signals() - {SIGKILL, SIGSTOP}:
+        signal(number, SIG_DFL)
     pthread_sigmask(SIG_BLOCK, valid_signals())
     limit(RLIMIT_CORE, 0, 0)
     open_files = (
@@ -119,6 +122,7 @@ def _prepare(control: socket, state: str, tree: str) -> init.Birth:
     _enter_tree(state.encode(), tree.encode())
     Filter(control.recv(_FILTER_BYTES)).take()
     last = Filter(control.recv(_FILTER_BYTES))
+    _rehearse()
     return init.Birth(control, proc_fd, covers, last)
 
 
@@ -131,6 +135,19 @@ def _reset_oom_score() -> None:
     except PermissionError:
         pass  # lower than what a container's root was given: it stays above 0, which is no advantage
     os.close(oom_score)
+
+
+def _rehearse() -> None:
+    """
+    Do once for all what the interpreter does on a first call: it fills its caches of attributes, which would cost
+    each child the copy of the pages they lie on (800 kB for each init became 740).
+    """
+    for _ in range(16):
+        init.Spec(b"id\0001\0001\0/\0record\0001\0true\0A=b\0")
+        mount(b"tmp", b"/tmp", b"tmpfs", MS_NOSUID | MS_NODEV, init.TMP_OPTIONS)
+        umount(b"/tmp")
+        limit(RLIMIT_CORE, 0, 0)
+        close_range(1 << 20)
 
 
 def _enter_tree(state: bytes, tree: bytes) -> None:

@@ -7,6 +7,7 @@ one's own cannot be left again: pytest must not enter one.
 Runs in: a process of its own, started by `conftest.py`. May not: outlive its standard input.
 """
 
+import contextlib
 import json
 import os
 import select
@@ -198,10 +199,8 @@ class Pad:
             if gone:
                 return {"failed": None, "wait_status": None}
             _wait(event, pidfd)
-            try:
+            with contextlib.suppress(BlockingIOError):
                 os.eventfd_read(event)
-            except BlockingIOError:
-                pass
 
 
 def _wait(*fds: int) -> None:
@@ -210,10 +209,13 @@ def _wait(*fds: int) -> None:
 
 
 def _send(pidfd: int, number: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         signal.pidfd_send_signal(pidfd, number)
-    except ProcessLookupError:
-        pass
+
+
+def _tell(answer: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(answer) + "\n")
+    sys.stdout.flush()
 
 
 def main(state: Path, without: str) -> None:
@@ -221,9 +223,9 @@ def main(state: Path, without: str) -> None:
     try:
         pad = Pad(state, without)
     except (OSError, ZygoteDied) as error:
-        print(json.dumps({"broken": str(error)}), flush=True)
+        _tell({"broken": str(error)})
         return
-    print(json.dumps({"ready": True}), flush=True)
+    _tell({"ready": True})
     for line in sys.stdin:
         call, argument = json.loads(line)
         method = getattr(pad, call)
@@ -231,7 +233,7 @@ def main(state: Path, without: str) -> None:
             answer = method() if argument is None else method(argument)
         except Exception as error:
             answer = {"error": f"{type(error).__name__}: {error}"}
-        print(json.dumps(answer), flush=True)
+        _tell(answer)
     for pidfd, *_ in pad.jobs.values():
         _send(pidfd, signal.SIGKILL)
         os.waitid(os.P_PIDFD, pidfd, os.WEXITED | WALL)

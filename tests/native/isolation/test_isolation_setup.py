@@ -6,6 +6,7 @@ Runs in: pytest, as root.
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +16,7 @@ ANONYMOUS_MAX_KB = 4500  # launch time grows with it: 0.6 of bwrap's at 3.8 MB, 
 INIT_PSS_MAX_KB = 800
 
 
-@pytest.mark.parametrize("folder", ["work", "tmp", "dev/shm", "dev/pts"])
+@pytest.mark.parametrize("folder", ["work", "dev/shm", "dev/pts"])
 def test_a_set_up_that_fails_at_a_mount_is_told_with_the_kernel_s_words_and_leaves_nothing(open_pad, folder):
     with open_pad(without=folder) as (pad, hello):
         assert hello == {"ready": True}
@@ -28,8 +29,9 @@ def test_a_set_up_that_fails_at_a_mount_is_told_with_the_kernel_s_words_and_leav
         assert pad.ask("leftovers") == {"files": [], "children": []}
 
 
-def test_a_zygote_that_cannot_have_its_tree_says_why_and_ends(open_pad):
-    with open_pad(without="proc") as (_, hello):
+@pytest.mark.parametrize("folder", ["proc", "tmp"])
+def test_a_zygote_that_cannot_have_its_tree_says_why_and_ends(open_pad, folder):
+    with open_pad(without=folder) as (_, hello):
         assert hello["broken"].startswith("no such file or directory: mount(")
 
 
@@ -82,7 +84,7 @@ def test_the_zygote_holds_no_descriptor_of_a_job(pad):
 
 
 def test_an_idle_job_s_init_costs_little_memory(pad):
-    jobs = [pad.start("sleep", "1000") for _ in range(10)]
+    jobs = [pad.start("sleep", "1000") for _ in range(50)]
 
     pss = sorted(pad.ask("memory", job)["Pss"] for job in jobs)
 
@@ -93,10 +95,10 @@ def test_an_idle_job_s_init_costs_little_memory(pad):
 
 
 def test_the_host_sees_no_mount_of_a_job(pad):
-    before = open("/proc/self/mountinfo").read()
+    before = Path("/proc/self/mountinfo").read_text()
     job = pad.start("sleep", "1000")
 
-    assert open("/proc/self/mountinfo").read() == before
+    assert Path("/proc/self/mountinfo").read_text() == before
     pad.ask("kill", job)
     pad.finish(job)
     assert os.listdir(pad.state / "tree") == []

@@ -15,6 +15,7 @@ MACHINE = os.uname().machine
 libc = ctypes.PyDLL(None, use_errno=True)
 libc.syscall.restype = ctypes.c_long
 syscall = libc.syscall
+_sethostname = libc.sethostname
 
 # Since Linux 5.1 a new call has the same number everywhere.
 SYS_OPEN_TREE = 428
@@ -59,5 +60,5 @@ def sethostname(name: bytes) -> None:
 
     Source: sethostname(2).
     """
-    if libc.sethostname(name, len(name)):
+    if _sethostname(name, len(name)):
         raise kernel_error(f"sethostname({name.decode()})")
