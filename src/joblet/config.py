@@ -50,9 +50,10 @@ class GrpcSection:
 
 @dataclass(frozen=True, slots=True)
 class IsolationSection:
-    """`cgroups` is "required", "auto" or "off"."""
+    """`cgroups` is "required", "auto" or "off"; `supervisor` is "own" or "service"."""
 
     cgroups: str
+    supervisor: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +219,14 @@ KEYS: Final[tuple[Key, ...]] = (
         "auto",
         "Whether limits must be enforced: required refuses to start without writable cgroups v2, auto runs without"
         " limits and says so, off never uses them.",
+    ),
+    Key(
+        "isolation.supervisor",
+        "supervisor",
+        Choice(("own", "service")),
+        "own",
+        "Who starts the supervisor: own, the server when none answers; service, the service manager, and the server"
+        " waits for it (the unit joblet-supervisor.service).",
     ),
     Key(
         "server.address",

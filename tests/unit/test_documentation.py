@@ -81,3 +81,9 @@ def test_every_configuration_in_the_documentation_can_be_used(tmp_path: Path) ->
         path = tmp_path / f"{number}.yml"
         path.write_text(block.text)
         config.read(path)
+
+
+def test_the_packaged_configuration_leaves_the_supervisor_to_its_service() -> None:
+    packaged = config.read(ROOT / "packaging" / "joblet-config.yml")
+
+    assert packaged.isolation.supervisor == "service"

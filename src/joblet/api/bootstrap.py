@@ -49,6 +49,7 @@ def supervised(folder: StateFolder, config: Config) -> Engine:
             cgroups=config.isolation.cgroups,
             cleanup_timeout_s=config.joblet.cleanup_timeout_s,
             pids_max=config.joblet.pids_max,
+            start=config.isolation.supervisor == "own",
         ),
     )
 

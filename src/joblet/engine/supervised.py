@@ -54,12 +54,14 @@ class SupervisorOptions:
     Args:
         cgroups: "required", "auto" or "off" (design, "isolation.cgroups").
         slice_path: The cgroup folder that jobs go under.
+        start: False when the service manager starts it: then one that does not answer is waited for.
     """
 
     cgroups: str = "auto"
     slice_path: Path = Path("/sys/fs/cgroup/joblet.slice")
     cleanup_timeout_s: float = 5.0
     pids_max: int = 4096
+    start: bool = True
 
 
 class SupervisorFailed(Exception):
@@ -241,6 +243,11 @@ class SupervisedEngine:
             try:
                 _, link = await loop.create_unix_connection(lambda: _Link(self._received), address)
             except (FileNotFoundError, ConnectionRefusedError):
+                if not self._options.start:
+                    raise SupervisorFailed(
+                        f"none answers at {self._folder.socket}, and it is the service manager's to start"
+                        " (isolation.supervisor: service)"
+                    ) from None
                 await asyncio.to_thread(start_supervisor, self._folder, self._options)
                 _, link = await loop.create_unix_connection(lambda: _Link(self._received), address)
         finally:
