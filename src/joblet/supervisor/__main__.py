@@ -17,7 +17,7 @@ import signal
 import socket
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # -I -S: nothing else puts `joblet` there
 
@@ -33,6 +33,7 @@ from joblet.supervisor.supervisor import Broken, RestartNeeded, Settings, Superv
 
 log = logging.getLogger("joblet.supervisor")
 WANTED_DESCRIPTORS: Final = 1_048_576  # a job needs eight
+_WALL: Final = 0x40000000  # <linux/wait.h> __WALL
 
 
 class CannotStart(Exception):
@@ -48,9 +49,9 @@ def main() -> int:
         folder = StateFolder(Path(options.state).resolve())
         folder.create()
         _raise_descriptor_limit()
-        lock = _lock(folder.supervisor_lock)
+        lock = _lock(folder.supervisor_lock) if options.lock_fd < 0 else _take_over_lock(options.lock_fd)
         return _run(folder, options, ready, lock)
-    except (CannotStart, CgroupsUnavailable, OSError) as error:
+    except (CannotStart, OSError) as error:
         log.error("cannot start: %s", error)
         ready.tell(str(error))
         return 1
@@ -65,6 +66,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--pids-max", type=int, default=4096, metavar="N")
     parser.add_argument("--stay", action="store_true", help="do not end when no server and no job is left")
     parser.add_argument("--ready-fd", type=int, default=-1, metavar="FD", help="told 'ready', or why it cannot start")
+    parser.add_argument("--lock-fd", type=int, default=-1, metavar="FD", help="the lock, held across a start in place")
     return parser.parse_args(arguments)
 
 
@@ -109,8 +111,9 @@ def _raise_descriptor_limit() -> None:
 
 def _run(folder: StateFolder, options: argparse.Namespace, ready: _Ready, lock: int) -> int:
     settings = Settings(stay=options.stay, cleanup_timeout_s=options.cleanup_timeout, pids_max=options.pids_max)
-    cgroups, limits_enforced = _cgroups(folder, options)
-    zygote, broken = _zygote(folder)
+    cgroups, limits_enforced, no_cgroups = _cgroups(folder, options)
+    zygote, not_isolated = _zygote(folder)
+    broken = not_isolated or no_cgroups
     loop = Loop()
     writer = Writer(lambda words: log.warning("%s", words))
     supervisor = Supervisor(loop, folder, zygote, writer, cgroups, limits_enforced, broken, settings)
@@ -130,7 +133,7 @@ def _run(folder: StateFolder, options: argparse.Namespace, ready: _Ready, lock: 
         loop.run()
     except RestartNeeded as error:
         log.error("%s: starting over in place", error)
-        os.execv(sys.executable, sys.orig_argv)
+        _start_over(lock)
     folder.socket.unlink(missing_ok=True)
     writer.close()
     if zygote is not None:
@@ -141,11 +144,39 @@ def _run(folder: StateFolder, options: argparse.Namespace, ready: _Ready, lock: 
     return 0
 
 
-def _cgroups(folder: StateFolder, options: argparse.Namespace) -> tuple[Cgroups | None, str]:
-    opened = open_slice(Path(options.slice), options.cgroups, state_folder=folder.root, pids_max=options.pids_max)
+def _start_over(lock: int) -> NoReturn:
+    """
+    Replace this process by a fresh supervisor that finds the jobs as a successor does, but stays their parent.
+
+    The lock goes along: let go for a moment, it would be taken by the supervisor that a waiting server starts.
+    """
+    argv = sys.orig_argv
+    for option in ("--ready-fd", "--lock-fd"):
+        if option in argv:
+            at = argv.index(option)
+            argv = argv[:at] + argv[at + 2 :]
+    os.set_inheritable(lock, True)
+    os.execv(sys.executable, [*argv, "--lock-fd", str(lock)])
+
+
+def _take_over_lock(fd: int) -> int:
+    os.set_inheritable(fd, False)
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG | _WALL) != (0, 0):
+            pass  # the zygote that died, and inits that ended meanwhile: their status files tell how
+    return fd
+
+
+def _cgroups(folder: StateFolder, options: argparse.Namespace) -> tuple[Cgroups | None, str, Broken | None]:
+    """The cgroups, or why limits are not enforced; where they are required, the words every job is refused with."""
+    try:
+        opened = open_slice(Path(options.slice), options.cgroups, state_folder=folder.root, pids_max=options.pids_max)
+    except CgroupsUnavailable as error:
+        log.error("jobs cannot be limited: %s", error)
+        return None, error.explanation, Broken("cgroup", error.words)
     if isinstance(opened, Cgroups):
-        return opened, "yes"
-    return None, opened
+        return opened, "yes", None
+    return None, opened, None
 
 
 def _zygote(folder: StateFolder) -> tuple[Zygote | None, Broken | None]:

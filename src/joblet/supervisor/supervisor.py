@@ -123,6 +123,8 @@ class Supervisor:
         self._stored_bytes: dict[Spool, int] = {}
         self._held: set[SupervisedJob] = set()
         self._going_down = False
+        # Whoever started us is about to connect: what a predecessor left may all end before that.
+        self._expects_server = True
         loop.watch(writer.event_fd, self._disk_progress)
         if zygote is not None:
             loop.watch(zygote.fd, self._zygote_ready)
@@ -133,14 +135,19 @@ class Supervisor:
         """Serve whoever connects."""
         listener.setblocking(False)
         self.loop.watch(listener.fileno(), lambda _events: self._accept(listener))
-        self.loop.after(FIRST_SERVER_WAIT_S, self._end_if_idle)
+        self.loop.after(FIRST_SERVER_WAIT_S, self._waited_for_server)
 
     def _accept(self, listener: socket.socket) -> None:
         try:
             sock, _ = listener.accept()
         except OSError:  # gone before we looked, or no descriptor left: it will try again
             return
+        self._expects_server = False
         self._connections.add(Connection(self.loop, sock, self._received, self._disconnected))
+
+    def _waited_for_server(self) -> None:
+        self._expects_server = False
+        self._end_if_idle()
 
     def _disconnected(self, connection: Connection, _why: str) -> None:
         self._connections.discard(connection)
@@ -199,6 +206,7 @@ class Supervisor:
         try:
             job, request = self._prepare(wanted)
         except CgroupError as error:
+            self.warn("ERROR", "cgroup setup failed", jobId=wanted.job_id, why=error.explanation)
             connection.send(Refused(wanted.job_id, "cgroup", str(error)))
             return
         except OSError as error:
@@ -381,5 +389,5 @@ class Supervisor:
     def _end_if_idle(self) -> None:
         if self._jobs:
             return
-        if self._going_down or not (self._connections or self._settings.stay):
+        if self._going_down or not (self._connections or self._expects_server or self._settings.stay):
             self.loop.stop()

@@ -1,0 +1,212 @@
+"""
+The supervisor killed at any moment: every job goes on, and no byte of output is lost or repeated.
+
+Runs in: pytest, as root.
+"""
+
+import asyncio
+import os
+import random
+import re
+import select
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from joblet.domain.job import Ended, JobState
+
+if TYPE_CHECKING:
+    from conftest import RealEngine, Scenario
+
+pytestmark = pytest.mark.native
+
+LINES = 3000
+# Prints numbered lines with no pause, and ends with a code of its own.
+PRINTS = 'i=0; while [ $i -lt "$1" ]; do echo "$2 line $i"; i=$((i+1)); done; exit $3'
+
+
+def printed(name: str, lines: int = LINES) -> bytes:
+    return b"".join(f"{name} line {number}\n".encode() for number in range(lines))
+
+
+def command_of(init_pid: int) -> int:
+    """The job's command, as the host numbers it; 0 when it has ended."""
+    try:
+        children = Path(f"/proc/{init_pid}/task/{init_pid}/children").read_text().split()
+    except FileNotFoundError:
+        return 0
+    return int(children[0]) if children else 0
+
+
+def wait_for_end_of_command(init_pid: int) -> None:
+    pid = command_of(init_pid)
+    if not pid:
+        return
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    assert select.select([pidfd], [], [], 60)[0]
+    os.close(pidfd)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_twenty_printing_jobs_survive_a_supervisor_killed_again_and_again(
+    on_real_engine: "Callable[[Scenario], None]", seed: int
+) -> None:
+    """Statuses, exit codes and logs are exact, whatever the moment of each kill."""
+
+    async def scenario(real: "RealEngine") -> None:
+        moments = random.Random(seed)
+        jobs = [
+            (name := f"job{n}", n % 5, (await real.start("sh", "-c", PRINTS, "sh", str(LINES), name, str(n % 5)))[0])
+            for n in range(20)
+        ]
+        for _ in range(8):
+            attached = len(real.attached)
+            # Some kills come at once, some after the jobs have printed a little: a random number of turns.
+            for _ in range(moments.randrange(60)):
+                await asyncio.to_thread(os.sched_yield)
+            real.kill_supervisor()
+            await real.until(lambda seen=attached: len(real.attached) > seen)  # type: ignore[misc]
+        for name, code, job_id in jobs:
+            ended = await real.end(job_id)
+            assert (ended.exit_code, ended.state) == (code, JobState.FAILED if code else JobState.COMPLETED)
+            assert real.log(job_id) == printed(name)
+            assert ended.log_bytes == len(printed(name))
+
+    on_real_engine(scenario)
+
+
+def test_jobs_that_end_while_nothing_watches_are_told_truly(on_real_engine: "Callable[[Scenario], None]") -> None:
+    """With server and supervisor both dead, a job's end and its unread output wait for the next ones."""
+
+    async def scenario(real: "RealEngine") -> None:
+        later = "sleep 0.5; " + PRINTS
+        jobs = [await real.start("sh", "-c", later, "sh", str(LINES), "a", str(code)) for code in (0, 7)]
+        waits = await real.start("sleep", "60")
+        await real.drop()
+        real.kill_supervisor()
+        for _, running in jobs:
+            await asyncio.to_thread(wait_for_end_of_command, running.pid)
+
+        attached = await real.attach()
+
+        assert waits[0] in attached.running
+        for (job_id, _), code in zip(jobs, (0, 7), strict=True):
+            ended = await real.end(job_id)
+            assert ended.exit_code == code
+            assert real.log(job_id) == printed("a")
+
+    on_real_engine(scenario)
+
+
+def test_an_end_that_nobody_stored_is_told_again_by_the_next_supervisor(
+    on_real_engine: "Callable[[Scenario], None]",
+) -> None:
+    async def scenario(real: "RealEngine") -> None:
+        job_id, _ = await real.start("sh", "-c", "echo once; exit 3")
+        first = await real.end(job_id)
+        real.ends.clear()
+        real.kill_supervisor()
+
+        again = await real.end(job_id)
+        assert again == first
+
+        await real.engine.forget([job_id])
+        await real.run("true")  # what is asked later is done later
+        real.ends.clear()
+        attached = len(real.attached)
+        real.kill_supervisor()
+        await real.until(lambda: len(real.attached) > attached)
+        assert job_id not in real.attached[-1].ended
+        assert real.log(job_id) == b"once\n"
+
+    on_real_engine(scenario)
+
+
+def test_a_stop_that_outlives_the_supervisor_ends_as_stopped(on_real_engine: "Callable[[Scenario], None]") -> None:
+    """The job ignores SIGTERM; the supervisor dies inside the grace; the next one finishes the stop."""
+
+    async def scenario(real: "RealEngine") -> None:
+        job_id, _ = await real.start("sh", "-c", "trap 'echo asked' TERM; echo ready; while :; do :; done")
+        real.engine.watch_log(job_id)
+        await real.until(lambda: real.log(job_id) == b"ready\n")
+        await real.engine.stop(job_id)
+        await real.until(lambda: real.log(job_id) == b"ready\nasked\n")
+        real.kill_supervisor()
+
+        ended = await real.end(job_id)
+
+        assert (ended.state, ended.exit_code, ended.reason) == (JobState.STOPPED, -1, "stopped on request")
+
+    on_real_engine(scenario)
+
+
+def test_a_timeout_is_kept_across_supervisors(on_real_engine: "Callable[[Scenario], None]") -> None:
+    async def scenario(real: "RealEngine") -> None:
+        job_id, running = await real.start("sleep", "60", timeout_s=1.0)
+        real.kill_supervisor()
+
+        ended: Ended = await real.end(job_id)
+
+        assert (ended.state, ended.reason) == (JobState.STOPPED, "timed out after 1 s")
+        assert 1.0 <= (ended.ended_ns - running.started_ns) / 1e9 < 10
+
+    on_real_engine(scenario)
+
+
+def test_a_job_whose_init_was_killed_has_failed_with_its_log_kept(
+    on_real_engine: "Callable[[Scenario], None]",
+) -> None:
+    async def scenario(real: "RealEngine") -> None:
+        job_id, running = await real.start("sh", "-c", "echo before; exec sleep 60")
+        real.engine.watch_log(job_id)
+        await real.until(lambda: real.log(job_id) == b"before\n")
+        os.kill(running.pid, 9)
+
+        ended = await real.end(job_id)
+
+        assert (ended.state, ended.exit_code) == (JobState.FAILED, 137)
+        assert ended.reason == "its init process was killed from outside"
+        assert real.log(job_id) == b"before\n"
+
+    on_real_engine(scenario)
+
+
+def test_a_dead_zygote_is_replaced_and_jobs_go_on(on_real_engine: "Callable[[Scenario], None]") -> None:
+    async def scenario(real: "RealEngine") -> None:
+        job_id, running = await real.start("sh", "-c", "echo on; exec sleep 60")
+        supervisor = real.supervisor_pid
+        children = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
+        zygotes = [int(pid) for pid in children if b"zygote" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        zygote = next(pid for pid in zygotes if pid != running.pid)
+        os.kill(zygote, 9)
+        await real.until(lambda: len(real.attached) > 1)
+
+        assert real.attached[-1].running.keys() == {job_id}
+        ended, log = await real.run("echo", "again")
+        assert (ended.exit_code, log) == (0, b"again\n")
+        assert real.supervisor_pid == supervisor
+        await real.engine.stop(job_id)
+        assert (await real.end(job_id)).state is JobState.STOPPED
+
+    on_real_engine(scenario)
+
+
+def test_nothing_is_left_of_jobs_that_are_taken_down(on_real_engine: "Callable[[Scenario], None]") -> None:
+    async def scenario(real: "RealEngine") -> None:
+        job_id, running = await real.start("sh", "-c", "mkdir -p a/b; echo x >a/b/c; exec sleep 60")
+        await real.down()
+
+        assert not Path(f"/proc/{running.pid}").exists()
+        assert list(real.folder.work.iterdir()) == []
+        assert not real.folder.socket.exists()
+        assert not re.search(re.escape(str(real.folder.root)), Path("/proc/self/mountinfo").read_text())
+
+        await real.attach()
+        assert (await real.end(job_id)).state is JobState.STOPPED
+
+    on_real_engine(scenario)
