@@ -105,7 +105,7 @@ async def start(
         level,
         address,
         stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, **(environ or {})},
+        env={**{name: value for name, value in os.environ.items() if not name.startswith("GRPC_")}, **(environ or {})},
         limit=1024 * 1024,
     )
     return Process(child)

@@ -6,7 +6,9 @@ May not: import grpc before `allow_only_tls_1_3` has run (gRPC reads its environ
 Source: API specification, "Authentication"; RFC 8446, section 4.1.1 (cipher suites of TLS 1.3 name no key type).
 """
 
+import datetime
 import os
+import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +46,7 @@ class ServerCertificates:
     certificate: bytes
     key: bytes
     has_rsa_key: bool
+    not_after: datetime.datetime
 
 
 def read(folder: Path) -> ServerCertificates:
@@ -55,7 +58,8 @@ def read(folder: Path) -> ServerCertificates:
     """
     ca, certificate, key = (_read_file(folder / name) for name in (CA, CERTIFICATE, KEY))
     _load_certificate(folder / CA, ca)
-    public = _load_certificate(folder / CERTIFICATE, certificate).public_key()
+    shown = _load_certificate(folder / CERTIFICATE, certificate)
+    public = shown.public_key()
     try:
         private = load_pem_private_key(key, password=None)
     except (ValueError, TypeError) as error:
@@ -69,7 +73,7 @@ def read(folder: Path) -> ServerCertificates:
             f"cannot use {folder / KEY}: it is not the key of {CERTIFICATE}",
             "put the two files of one certificate there, or write both anew with `joblet certs`",
         )
-    return ServerCertificates(ca, certificate, key, isinstance(public, RSAPublicKey))
+    return ServerCertificates(ca, certificate, key, isinstance(public, RSAPublicKey), shown.not_valid_after_utc)
 
 
 def _read_file(path: Path) -> bytes:
@@ -93,21 +97,35 @@ def _load_certificate(path: Path, pem: bytes) -> x509.Certificate:
 
 def allow_only_tls_1_3(certificates: ServerCertificates) -> None:
     """Leave TLS 1.2 without a cipher, for this process and this kind of key; before grpc is imported."""
-    os.environ["GRPC_SSL_CIPHER_SUITES"] = (
-        _SUITE_NO_RSA_KEY_CAN_USE if certificates.has_rsa_key else _SUITE_ONLY_AN_RSA_KEY_CAN_USE
-    )
+    if "grpc" in sys.modules:
+        raise RuntimeError("grpc was imported before it was told to speak TLS 1.3 only")
+    os.environ["GRPC_SSL_CIPHER_SUITES"] = suites(certificates)
+
+
+def suites(certificates: ServerCertificates) -> str:
+    """The ciphers that TLS 1.2 may use with this key: one that it cannot."""
+    return _SUITE_NO_RSA_KEY_CAN_USE if certificates.has_rsa_key else _SUITE_ONLY_AN_RSA_KEY_CAN_USE
 
 
 def server_credentials(folder: Path, certificates: ServerCertificates, log: ServerLog) -> "grpc.ServerCredentials":
     """Credentials that begin with `certificates` and follow what the folder holds later."""
     import grpc
 
+    _warn_if_expired(folder, certificates, log)
     renewal = _Renewal(folder, certificates, log)
     return grpc.dynamic_ssl_server_credentials(
         _configuration(certificates),
         renewal.if_changed,  # type: ignore[arg-type]  # the stub forgets that None means "as before"
         require_client_authentication=True,
     )
+
+
+def _warn_if_expired(folder: Path, certificates: ServerCertificates, log: ServerLog) -> None:
+    """Clients refuse such a certificate without a word to us, so this line is the only one there will be."""
+    if certificates.not_after < datetime.datetime.now(datetime.UTC):
+        log.warn(
+            "the server's certificate has expired", file=folder / CERTIFICATE, at=certificates.not_after.isoformat()
+        )
 
 
 def _configuration(certificates: ServerCertificates) -> "grpc.ServerCertificateConfiguration":
@@ -147,7 +165,8 @@ class _Renewal:
             if fresh == self._current:
                 return None
             self._current = fresh
-        self._log.info("certificates reloaded", folder=str(self._folder))
+        self._log.info("certificates reloaded", folder=self._folder)
+        _warn_if_expired(self._folder, fresh, self._log)
         return _configuration(fresh)
 
     def _stamp(self) -> tuple[tuple[int, ...], ...]:
