@@ -1,0 +1,138 @@
+"""
+What a launch costs: from the request to the zygote until nothing of a job that runs `true` is left.
+
+Peers, interleaved with it in one run: bwrap with a comparable tree (the same binds, masks, file
+systems and namespaces as a job's), bwrap with the least that isolates, unshare, and a plain subprocess.
+
+    sudo python bench/launch.py [ROUNDS]
+
+Runs in: the contributor's terminal, as root; in a mount namespace of its own. May not: leave anything behind.
+"""
+
+import os
+import select
+import shutil
+import signal
+import statistics
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+from joblet.supervisor import init
+from joblet.supervisor.launcher import Launched, LaunchRequest, Zygote
+from joblet.supervisor.linux import tree
+from joblet.supervisor.status import read_status
+
+ENVIRONMENT = {"PATH": "/usr/bin:/bin"}
+WALL = 0x40000000  # <linux/wait.h> __WALL
+TARGET = 0.7
+DEADLINE_S = 10
+
+
+def launch(zygote: Zygote, state: Path) -> float:
+    """Seconds for one job, its clean-up by the supervisor's hand not counted."""
+    job_id = str(uuid.uuid4())
+    status = state / "run" / job_id
+    began = time.perf_counter()
+    log_read, log_write = os.pipe2(os.O_CLOEXEC)
+    memory = os.memfd_create("log", os.MFD_CLOEXEC)
+    event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+    zygote.launch(
+        LaunchRequest(job_id, ["true"], ENVIRONMENT, 1_900_000_000, b"{}", log_read, log_write, memory, event)
+    )
+    select.select([zygote.fd], [], [])
+    (reply,) = zygote.replies()
+    assert isinstance(reply, Launched), reply
+    while True:
+        # The count first, then the file: the other way round the last line may come between, and be waited for again.
+        select.select([event], [], [], DEADLINE_S)
+        os.eventfd_read(event)
+        found = read_status(status)
+        assert found is not None
+        assert found.failed is None, found
+        if found.exited is not None:
+            break
+    signal.pidfd_send_signal(reply.pidfd, signal.SIGKILL)
+    os.waitid(os.P_PIDFD, reply.pidfd, os.WEXITED | WALL)
+    took = time.perf_counter() - began
+    for fd in (log_read, memory, event, reply.pidfd):
+        os.close(fd)
+    status.unlink()
+    (state / "work" / job_id).rmdir()
+    return took
+
+
+def spawn(argv: list[str]) -> float:
+    """Seconds for a program of its own."""
+    began = time.perf_counter()
+    pid = os.posix_spawnp(argv[0], argv, ENVIRONMENT)
+    _, status = os.waitpid(pid, 0)
+    assert status == 0, argv
+    return time.perf_counter() - began
+
+
+def bwrap(work: Path) -> tuple[list[str], list[str]]:
+    """(with a comparable tree, with the least that isolates)."""
+    least = ["bwrap", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--cap-drop", "ALL"]
+    least += ["--ro-bind", "/usr", "/usr", "--ro-bind", "/etc", "/etc", "--proc", "/proc", "--dev", "/dev"]
+    for name in tree.SYSTEM:
+        path = Path("/") / name
+        if path.is_symlink():
+            least += ["--symlink", os.readlink(path), str(path)]
+        elif path.is_dir():
+            least += ["--ro-bind", str(path), str(path)]
+    least += ["--tmpfs", "/tmp", "--bind", str(work), "/work", "--chdir", "/work"]
+    comparable = [*least, "--unshare-cgroup", "--hostname", "bench", "--new-session", "--tmpfs", "/dev/shm"]
+    for source, target, _ in init.proc_covers("/proc"):
+        # bwrap covers these two itself, where they can be written.
+        if target not in (b"/proc/bus", b"/proc/irq") and [target.decode()] != comparable[-1:]:
+            host = str(work) if source == init.EMPTY_FOLDER else source.decode()
+            comparable += ["--ro-bind", host, target.decode()]
+    for name in tree.FOLDERS:
+        comparable += ["--dir", f"/{name}"]
+    return [*comparable, "true"], [*least, "true"]
+
+
+def main(rounds: int) -> int:
+    """Print a table; 1 when the target is missed."""
+    state = Path(tempfile.mkdtemp(prefix="joblet-bench-", dir="/var/tmp"))
+    for name in ("run", "work", "tree", "empty"):
+        (state / name).mkdir()
+    tree.enter_private_mounts()
+    comparable, least = bwrap(state / "empty")
+    candidates: dict[str, Callable[[], float]] = {
+        "bwrap, comparable tree": lambda: spawn(comparable),
+        "bwrap, least": lambda: spawn(least),
+        "unshare": lambda: spawn(["unshare", "--fork", "--pid", "--mount", "--ipc", "--uts", "true"]),
+        "subprocess": lambda: spawn(["true"]),
+    }
+    # The peers' mounts are the host's, as for us: the template is mounted only now, and seen by the zygote alone.
+    tree.build(state / "tree")
+    zygote = Zygote.start(state, state / "tree")
+    try:
+        candidates = {"joblet": lambda: launch(zygote, state), **candidates}
+        took: dict[str, list[float]] = {name: [] for name in candidates}
+        for number in range(rounds + 5):
+            for name, candidate in candidates.items():
+                seconds = candidate()
+                if number >= 5:
+                    took[name].append(seconds * 1000)
+    finally:
+        zygote.close()
+        shutil.rmtree(state, ignore_errors=True)
+    base = statistics.median(took["joblet"])
+    print(f"{'':24}{'p10 ms':>9}{'median':>9}{'p90':>9}{'joblet ÷':>10}   ({rounds} rounds, interleaved)")
+    for name, values in took.items():
+        low, *_, high = statistics.quantiles(values, n=10)
+        middle = statistics.median(values)
+        print(f"{name:24}{low:9.2f}{middle:9.2f}{high:9.2f}{base / middle:10.2f}")
+    ratio = base / statistics.median(took["bwrap, comparable tree"])
+    print(f"target: at most {TARGET} of bwrap with a comparable tree; here {ratio:.2f}")
+    return int(ratio > TARGET)
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 200))
