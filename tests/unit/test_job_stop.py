@@ -60,7 +60,8 @@ async def test_a_stop_that_overtakes_the_start_is_not_forgotten() -> None:
 
         stopped = await joblet.jobs.stop(job.id)
 
-        assert stopped.state is JobState.STOPPED
+        assert isinstance(stopped.phase, Ended)
+        assert stopped.phase.reason == "stopped on request"
         await starting
 
 

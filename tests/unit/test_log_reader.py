@@ -86,21 +86,28 @@ async def test_a_broken_disk_is_an_error_and_not_an_empty_log(folder: StateFolde
 
 @pytest.mark.real_time
 async def test_a_file_is_closed_only_when_no_thread_reads_from_it(folder: StateFolder) -> None:
-    """A number closed too early could by then be another file's, and its bytes another job's."""
-    store = FileLogStore(folder, open_max=1, read_cached=Cold(errno.EAGAIN))
-    ids = [an_id() for _ in range(40)]
-    for job_id in ids:
-        write(folder, job_id, job_id.encode() * 100)
+    """Also when the reader is gone: a number closed too early could by then be another job's file."""
+    began, disk_works = threading.Barrier(3, timeout=10), threading.Event()
 
-    reads = [asyncio.create_task(store.read(job_id, 0, 3600)) for job_id in ids]
-    await asyncio.wait(reads[:5], timeout=0)
-    for read in reads[:5]:
-        read.cancel()
-    results = await asyncio.gather(*reads, return_exceptions=True)
+    def slow_disk(fd: int, length: int, offset_bytes: int) -> bytes:
+        began.wait()
+        assert disk_works.wait(10)
+        return os.pread(fd, length, offset_bytes)
 
-    for job_id, result in zip(ids[5:], results[5:], strict=True):
-        assert result == job_id.encode() * 100
-    assert logs_open(folder) <= 1 + 5
+    store = FileLogStore(folder, open_max=1, read_cached=Cold(errno.EAGAIN), read_disk=slow_disk)
+    staying, leaving, other = an_id(), an_id(), an_id()
+    for job_id in (staying, leaving, other):
+        write(folder, job_id, job_id.encode())
+    reads = [asyncio.create_task(store.read(job_id, 0, 36)) for job_id in (staying, leaving)]
+    await asyncio.to_thread(began.wait)
+
+    reads[1].cancel()
+    await asyncio.wait((reads[1],))
+    assert store.size_bytes(other) == 36
+    assert logs_open(folder) == 3
+    disk_works.set()
+
+    assert await reads[0] == staying.encode()
     store.close()
 
 

@@ -26,6 +26,7 @@ _ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-
 _WOULD_WAIT: Final = frozenset((errno.EAGAIN, errno.EOPNOTSUPP))
 
 ReadCached = Callable[[int, list[memoryview], int, int], int]
+ReadDisk = Callable[[int, int, int], bytes]
 
 
 class _Log:
@@ -48,15 +49,23 @@ class FileLogStore:
     Args:
         folder: The server's; its folder of logs need not exist yet.
         open_max: Files kept open; those least recently read are closed first.
-        read_cached: `os.preadv`; another one in tests, which cannot empty the page cache.
+        read_cached, read_disk: `os.preadv` and `os.pread`; others in tests, which cannot empty the page cache.
     """
 
-    def __init__(self, folder: StateFolder, *, open_max: int = OPEN_MAX, read_cached: ReadCached = os.preadv) -> None:
+    def __init__(
+        self,
+        folder: StateFolder,
+        *,
+        open_max: int = OPEN_MAX,
+        read_cached: ReadCached = os.preadv,
+        read_disk: ReadDisk = os.pread,
+    ) -> None:
         if open_max < 1:
             raise ValueError(f"open_max must be at least 1, not {open_max}")
         self._folder = folder
         self._open_max = open_max
         self._read_cached = read_cached
+        self._read_disk = read_disk
         self._open: OrderedDict[JobId, _Log] = OrderedDict()
         # One warm buffer for all: filled and copied out without an await in between.
         self._buffer = bytearray(_MAX_READ_BYTES)
@@ -73,7 +82,7 @@ class FileLogStore:
             if error.errno not in _WOULD_WAIT:
                 raise
         log.readers += 1
-        work = asyncio.get_running_loop().run_in_executor(None, os.pread, log.fd, len(view), offset_bytes)
+        work = asyncio.get_running_loop().run_in_executor(None, self._read_disk, log.fd, len(view), offset_bytes)
         work.add_done_callback(lambda _: self._release(log))
         # Shielded: a reader that is cancelled must not count as gone while its thread still reads.
         return await asyncio.shield(work)
