@@ -99,11 +99,13 @@ class RealEngine:
                 await self._task
         await self.engine.close()
 
-    async def start(self, *argv: str, timeout_s: float = 60.0, **spec: object) -> tuple[JobId, Running]:
+    async def start(
+        self, *argv: str, timeout_s: float = 60.0, job_id: str = "", **spec: object
+    ) -> tuple[JobId, Running]:
         """Start a job with ample limits."""
         limits = Limits(100, "", 512 * MIB, 0)
         job = Job(
-            JobId(str(uuid.uuid4())),
+            JobId(job_id or str(uuid.uuid4())),
             JobSpec(argv[0], argv[1:], limits, timeout_s, **spec),  # type: ignore[arg-type]
             time.time_ns(),
         )

@@ -19,7 +19,7 @@ import json
 import os
 import signal
 import time
-from pathlib import Path
+from dataclasses import asdict
 from typing import Final, Protocol
 
 from joblet.domain.job import STOP_GRACE_MS, Usage
@@ -88,6 +88,8 @@ class SupervisedJob:
         self.pid = 0
         self.started_ns = 0
         self.draining = False
+        self._status_path = owner.folder.status(record.job_id)
+        self._work_path = owner.folder.work_of(record.job_id)
         self._event_fd = event_fd
         self._pidfd = -1
         self._init_gone = False
@@ -237,7 +239,7 @@ class SupervisedJob:
             os.eventfd_read(self._event_fd)
         if self._end is not None:
             return
-        status = read_status(self._status_path)
+        status = self._read_status()
         if status is None:
             return
         if status.failed is not None and not self.started_ns:
@@ -249,6 +251,13 @@ class SupervisedJob:
         elif status.exited is not None:
             self._conclude(status)
 
+    def _read_status(self) -> Status | None:
+        try:
+            return read_status(self._status_path)
+        except (OSError, ValueError) as error:  # not what its init wrote: one job's file must not end the supervisor
+            self.owner.warn("ERROR", "status file unreadable", jobId=self.job_id, why=str(error))
+            return None
+
     def _running(self, started_ns: int) -> None:
         self.started_ns = started_ns
         self.owner.job_started(self)
@@ -258,16 +267,21 @@ class SupervisedJob:
             self._arm_timeout()
 
     def _init_died(self, _events: int) -> None:
+        end = None
         with contextlib.suppress(ChildProcessError):  # a predecessor's job is another process's child
-            os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | _WALL)
+            end = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | _WALL)
         self.owner.loop.forget(self._pidfd)
         self._status_changed(0)
         self._init_gone = True
         if self._end is None:
             if self.started_ns:
-                self._conclude(read_status(self._status_path))
+                self._conclude(self._read_status())
             else:
-                self._set_up_failure = self._set_up_failure or "its init process was killed from outside"
+                if self._set_up_failure is None:
+                    # An init that cannot write to its status file exits with the reason's number.
+                    number = end.si_status if end is not None and end.si_code == os.CLD_EXITED else 0
+                    killed = "its init process was killed from outside"
+                    self._set_up_failure = os.strerror(number).lower() if number else killed
                 self._conclude_set_up()
         self._clean_up()
 
@@ -302,7 +316,7 @@ class SupervisedJob:
         else:
             usage = Usage()
         self._end = self._job_end(evidence, time.time_ns() if exited is None else exited.ended_ns, usage)
-        line = b"end " + json.dumps(_as_dict(self._end)).encode() + b"\n"
+        line = b"end " + json.dumps(asdict(self._end)).encode() + b"\n"
         self.owner.writer.finish(Finish(self.spool, self._work_path, self._status_path, line))
 
     def _warn_of_limits(self, cgroup: Cgroup) -> None:
@@ -380,15 +394,3 @@ class SupervisedJob:
         for timer in (self._timeout, self._rest):
             if timer is not None:
                 timer.cancel()
-
-    @property
-    def _status_path(self) -> Path:
-        return self.owner.folder.status(self.job_id)
-
-    @property
-    def _work_path(self) -> Path:
-        return self.owner.folder.work_of(self.job_id)
-
-
-def _as_dict(end: JobEnd) -> dict[str, object]:
-    return {name: getattr(end, name) for name in JobEnd.__slots__}

@@ -9,6 +9,7 @@ Runs in: supervisor, before it listens: it may read the disk here, nothing waits
 May not: import outside the standard library.
 """
 
+import contextlib
 import logging
 import os
 import shutil
@@ -41,7 +42,8 @@ def recover(owner: Owner, cgroups: Cgroups | None) -> list[Found]:
         record = _record(path, status)
         if status is None or record is None:
             # Its init checks that the supervisor lives only after the whole record is written: it never ran.
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                path.unlink()
             continue
         found.append(_take_over(owner, cgroups, record, status))
     _remove_unknown(owner.folder, cgroups, {job.job_id: job for job, _, _ in found})
@@ -51,7 +53,7 @@ def recover(owner: Owner, cgroups: Cgroups | None) -> list[Found]:
 def _status(path: Path) -> Status | None:
     try:
         return read_status(path)
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         log.warning("%s", error)
         return None
 
