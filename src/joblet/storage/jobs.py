@@ -188,13 +188,13 @@ def _job(row: tuple[Value, ...]) -> Job:
         id=JobId(_text(job_id)),
         spec=JobSpec(
             command=_text(command),
-            args=tuple(json.loads(_text(args))),
+            args=_strings(_text(args)),
             limits=Limits(_int(cpu), _text(cores), _int(memory), _int(io)),
             timeout_s=cast("float", timeout_s),
             name=_text(name),
             work_dir=_text(work_dir),
             environment=_environment(_text(environment)),
-            secret_environment=dict.fromkeys(json.loads(_text(secret_names)), MASK),
+            secret_environment=dict.fromkeys(_strings(_text(secret_names)), MASK),
         ),
         created_ns=_int(created_ns),
         phase=_phase(row[14:]),
@@ -222,6 +222,11 @@ def _phase(row: tuple[Value, ...]) -> Phase:
                 log_bytes=_int(row[8]),
                 usage=Usage(*(_int(value) for value in row[9:13])),
             )
+
+
+def _strings(text: str) -> tuple[str, ...]:
+    # Most jobs have none, and a list of all jobs decodes every one of them.
+    return tuple(json.loads(text)) if text != "[]" else ()
 
 
 def _environment(text: str) -> Mapping[str, str]:
