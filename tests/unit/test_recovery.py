@@ -295,6 +295,7 @@ async def test_a_server_that_starts_before_its_engine_waits_for_it() -> None:
 
     await serving
     await joblet.close()
+    await joblet.store.close()
 
 
 async def test_an_orderly_shutdown_finishes_the_starts_under_way() -> None:
