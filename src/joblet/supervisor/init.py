@@ -31,6 +31,7 @@ from joblet.supervisor.descriptors import (
     FD_OOM_SCORE,
     FD_STATUS,
 )
+from joblet.supervisor.linux.clone import enter_cgroup_namespace
 from joblet.supervisor.linux.mounts import (
     MS_BIND,
     MS_NODEV,
@@ -171,6 +172,7 @@ def main(birth: Birth, fds: "list[int]") -> None:
         spec = _place_descriptors(birth, fds)
         recorded = True
         _check_wanted(birth)
+        enter_cgroup_namespace()
         close_range(FD_FIRST_OTHER)
         _mount_all(birth, spec)
         sethostname(spec.job_id.partition(b"-")[0])

@@ -11,7 +11,7 @@ Source: clone3(2), Linux 5.7 for CLONE_INTO_CGROUP; <linux/sched.h> for the cons
 
 import ctypes
 
-from joblet.supervisor.linux.syscall import SYS_CLONE3, kernel_error, syscall
+from joblet.supervisor.linux.syscall import SYS_CLONE3, kernel_error, libc, syscall
 
 CLONE_PIDFD = 0x1000
 CLONE_PARENT = 0x8000
@@ -22,7 +22,7 @@ CLONE_NEWIPC = 0x8000000
 CLONE_NEWPID = 0x20000000
 CLONE_INTO_CGROUP = 0x200000000
 
-NEW_NAMESPACES = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID
+NEW_NAMESPACES = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID
 
 # struct clone_args, 11 fields of 64 bits, made once: an allocation for each job would touch more of our pages.
 _FLAGS, _PIDFD, _EXIT_SIGNAL, _CGROUP, _FIELDS = 0, 1, 4, 10, 11
@@ -72,3 +72,16 @@ def clone(namespaces: int, cgroup_fd: int = -1) -> tuple[int, int]:
     if error is not None:
         raise error
     return pid, _pidfd.value
+
+
+def enter_cgroup_namespace() -> None:
+    """
+    Make the cgroup this process is in the root of what it and its children see.
+
+    Not one of clone3's flags: the namespace would be rooted where the caller is (copy_cgroup_ns looks at `current`),
+    and with CLONE_INTO_CGROUP the child is elsewhere: the job would read a path out of its own root.
+
+    Source: cgroup_namespaces(7).
+    """
+    if libc.unshare(CLONE_NEWCGROUP):
+        raise kernel_error("unshare(CLONE_NEWCGROUP)")
