@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import grpc
 from certificates import Authority, Credentials, Key, write_server_certificates
@@ -131,7 +131,7 @@ async def a_server(
 
 
 async def refusal(
-    call: "aio.UnaryUnaryCall[object, object] | aio.UnaryStreamCall[object, object]",
+    call: "aio.UnaryUnaryCall[Any, Any] | aio.UnaryStreamCall[Any, Any]",
 ) -> tuple[grpc.StatusCode, str]:
     """The code and the message that a call ends with."""
     code, details = await call.code(), await call.details()

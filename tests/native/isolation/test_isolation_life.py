@@ -6,27 +6,31 @@ Runs in: pytest, as root.
 
 import os
 import signal
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.native.isolation.conftest import Launchpad
 
 pytestmark = pytest.mark.native
 
 NOTHING: dict[str, Any] = {"files": [], "children": []}
 
 
-def test_output_of_both_streams_arrives_in_order_and_byte_for_byte(pad):
+def test_output_of_both_streams_arrives_in_order_and_byte_for_byte(pad: "Launchpad") -> None:
     run = pad.shell(r"printf 'out\0\377'; printf err >&2; printf 'out again'")
 
     assert run.output == b"out\0\xfferrout again"
     assert run.exit_code == 0
 
 
-def test_the_command_s_own_exit_code_is_recorded(pad):
+def test_the_command_s_own_exit_code_is_recorded(pad: "Launchpad") -> None:
     assert pad.shell("exit 42").exit_code == 42
 
 
-def test_a_signal_that_ends_the_command_is_recorded(pad):
+def test_a_signal_that_ends_the_command_is_recorded(pad: "Launchpad") -> None:
     run = pad.shell("kill -SEGV $$")
 
     assert run.wait_status is not None
@@ -34,7 +38,7 @@ def test_a_signal_that_ends_the_command_is_recorded(pad):
     assert not os.WCOREDUMP(run.wait_status)
 
 
-def test_a_missing_command_ends_with_127_and_its_reason_is_the_last_line_of_the_log(pad):
+def test_a_missing_command_ends_with_127_and_its_reason_is_the_last_line_of_the_log(pad: "Launchpad") -> None:
     run = pad.run("no-such-program")
 
     assert run.exit_code == 127
@@ -51,7 +55,9 @@ def test_a_missing_command_ends_with_127_and_its_reason_is_the_last_line_of_the_
         ("/etc/passwd/sh", None),
     ],
 )
-def test_what_cannot_be_executed_ends_with_126_and_the_kernel_s_reason(pad, command, reason):
+def test_what_cannot_be_executed_ends_with_126_and_the_kernel_s_reason(
+    pad: "Launchpad", command: str, reason: str | None
+) -> None:
     run = pad.run(command)
 
     if reason is None:
@@ -60,7 +66,7 @@ def test_what_cannot_be_executed_ends_with_126_and_the_kernel_s_reason(pad, comm
         assert (run.exit_code, run.output.decode()) == (126, f"joblet: cannot execute {command}: {reason}\n")
 
 
-def test_a_file_of_a_wrong_format_ends_with_126(pad):
+def test_a_file_of_a_wrong_format_ends_with_126(pad: "Launchpad") -> None:
     """/usr holds libraries' object files that are executable; a work folder's own file needs a second program."""
     program = (
         "open('/tmp/x', 'w').write('neither binary nor script'); os.chmod('/tmp/x', 0o755)\n"
@@ -74,52 +80,52 @@ def test_a_file_of_a_wrong_format_ends_with_126(pad):
     assert run.exit_code == 126
 
 
-def test_arguments_longer_than_the_kernel_takes_end_with_126(pad):
+def test_arguments_longer_than_the_kernel_takes_end_with_126(pad: "Launchpad") -> None:
     run = pad.run("true", "x" * 200_000)
 
     assert run.exit_code == 126
     assert run.output == b"joblet: cannot execute true: argument list too long\n"
 
 
-def test_a_hundred_thousand_arguments_arrive(pad):
+def test_a_hundred_thousand_arguments_arrive(pad: "Launchpad") -> None:
     run = pad.run("sh", "-c", "echo $#", "sh", *["x"] * 100_000)
 
     assert run.text == "100000"
 
 
-def test_an_argument_of_100_kib_arrives(pad):
+def test_an_argument_of_100_kib_arrives(pad: "Launchpad") -> None:
     run = pad.run("sh", "-c", 'printf %s "$1" | wc -c', "sh", "é" * (50 * 1024))
 
     assert run.text == str(100 * 1024)
 
 
-def test_the_environment_is_exactly_what_was_asked_for(pad):
+def test_the_environment_is_exactly_what_was_asked_for(pad: "Launchpad") -> None:
     run = pad.run("env", environment={"PATH": "/usr/bin", "A": "b=c\nd", "EMPTY": ""})
 
     assert sorted(run.output.split(b"\n")) == sorted(b"PATH=/usr/bin\nA=b=c\nd\nEMPTY=\n".split(b"\n"))
 
 
-def test_the_command_is_looked_up_in_the_job_s_own_path(pad):
+def test_the_command_is_looked_up_in_the_job_s_own_path(pad: "Launchpad") -> None:
     run = pad.run("env", environment={"PATH": "/nowhere:/usr/sbin"})
 
     assert run.exit_code == 127
 
 
-def test_it_starts_in_its_own_empty_work_folder(pad):
+def test_it_starts_in_its_own_empty_work_folder(pad: "Launchpad") -> None:
     assert pad.shell("pwd; ls -A; touch file && echo writable").text == "/work\nwritable"
 
 
-def test_a_work_folder_that_does_not_exist_ends_with_126_and_its_reason(pad):
+def test_a_work_folder_that_does_not_exist_ends_with_126_and_its_reason(pad: "Launchpad") -> None:
     run = pad.run("true", work_dir="/nowhere")
 
     assert (run.exit_code, run.failure) == (126, "cannot start in /nowhere: no such file or directory")
 
 
-def test_stdin_is_at_its_end(pad):
+def test_stdin_is_at_its_end(pad: "Launchpad") -> None:
     assert pad.shell("cat; echo done").text == "done"
 
 
-def test_sigterm_reaches_the_whole_process_group_and_is_recorded(pad):
+def test_sigterm_reaches_the_whole_process_group_and_is_recorded(pad: "Launchpad") -> None:
     job = pad.start("sh", "-c", "trap 'echo got it; exit 3' TERM; sleep 1000 & echo up; wait")
     assert pad.ask("read", job)["output"] == "up\n"
 
@@ -131,7 +137,7 @@ def test_sigterm_reaches_the_whole_process_group_and_is_recorded(pad):
     assert run.stopping_ns is not None
 
 
-def test_a_command_that_ignores_sigterm_ends_with_its_init(pad):
+def test_a_command_that_ignores_sigterm_ends_with_its_init(pad: "Launchpad") -> None:
     job = pad.start("sh", "-c", "trap '' TERM; echo up; while :; do sleep 1000; done")
     assert pad.ask("read", job)["output"] == "up\n"
 
@@ -143,14 +149,14 @@ def test_a_command_that_ignores_sigterm_ends_with_its_init(pad):
     assert run.init_status == signal.SIGKILL
 
 
-def test_daemons_end_with_the_command(pad):
+def test_daemons_end_with_the_command(pad: "Launchpad") -> None:
     """A double fork into a session of its own escapes the process group, not the PID namespace."""
     run = pad.shell("(setsid sh -c 'trap \"\" TERM HUP; exec sleep 1000' &) ; sleep 0.05; exit 5")
 
     assert run.exit_code == 5  # and `finish` has read the log to its end: no writer is left
 
 
-def test_orphans_are_reaped_while_the_command_runs(pad):
+def test_orphans_are_reaped_while_the_command_runs(pad: "Launchpad") -> None:
     program = (
         "for _ in range(20):\n"
         "    if os.fork() == 0:\n"
@@ -164,7 +170,7 @@ def test_orphans_are_reaped_while_the_command_runs(pad):
     assert pad.python(program).text == "reaped"
 
 
-def test_signals_are_as_after_a_fresh_login(pad):
+def test_signals_are_as_after_a_fresh_login(pad: "Launchpad") -> None:
     """init blocks signals and Python ignores SIGPIPE; neither is the command's business."""
     blocked, ignored = pad.shell("grep -E 'Sig(Blk|Ign)' /proc/self/status | cut -f2").text.split()
 
@@ -172,7 +178,7 @@ def test_signals_are_as_after_a_fresh_login(pad):
     assert int(ignored, 16) & 0x7FFFFFFF == 0  # libc keeps 32 and 33, and ignores them in what it spawns
 
 
-def test_cpu_time_of_all_processes_is_told(pad):
+def test_cpu_time_of_all_processes_is_told(pad: "Launchpad") -> None:
     run = pad.python(
         "import time\nif os.fork() == 0:\n    while time.process_time() < 0.1: pass\n    os._exit(0)\nos.wait()"
     )
@@ -181,7 +187,7 @@ def test_cpu_time_of_all_processes_is_told(pad):
     assert run.cpu_usec >= 100_000
 
 
-def test_nothing_is_left_of_jobs_that_are_over(pad):
+def test_nothing_is_left_of_jobs_that_are_over(pad: "Launchpad") -> None:
     deep = "import os\nfor _ in range(3000):\n    os.mkdir('d'); os.chdir('d')\n"
     pad.python(deep)
     pad.shell("mkdir a; ln -s /etc a/link; chmod 0 a; mkfifo f")
@@ -189,7 +195,7 @@ def test_nothing_is_left_of_jobs_that_are_over(pad):
     assert pad.ask("leftovers") == NOTHING
 
 
-def test_a_link_to_a_folder_is_removed_and_not_followed(pad, tmp_path):
+def test_a_link_to_a_folder_is_removed_and_not_followed(pad: "Launchpad", tmp_path: Path) -> None:
     """The remover runs as root where the host's files are in reach by `..`, were it to follow."""
     outside = pad.state / "outside"
     outside.mkdir()
@@ -202,7 +208,7 @@ def test_a_link_to_a_folder_is_removed_and_not_followed(pad, tmp_path):
     outside.rmdir()
 
 
-def test_a_successor_takes_a_running_job_back(pad):
+def test_a_successor_takes_a_running_job_back(pad: "Launchpad") -> None:
     job = pad.start("sleep", "1000")
 
     found = pad.ask("reattach", job)
@@ -214,7 +220,7 @@ def test_a_successor_takes_a_running_job_back(pad):
     pad.finish(job)
 
 
-def test_a_successor_does_not_take_another_process_for_a_job_s_init(pad):
+def test_a_successor_does_not_take_another_process_for_a_job_s_init(pad: "Launchpad") -> None:
     job = pad.start("sleep", "1000")
     status = pad.state / "run" / job
     lines = status.read_text()
@@ -227,7 +233,7 @@ def test_a_successor_does_not_take_another_process_for_a_job_s_init(pad):
     pad.finish(job)
 
 
-def test_a_job_whose_supervisor_is_dead_never_runs(open_pad):
+def test_a_job_whose_supervisor_is_dead_never_runs(open_pad: Any) -> None:
     with open_pad() as (pad, _):
         told = pad.ask("abandon", pad.a_job("echo", "I ran"))
 

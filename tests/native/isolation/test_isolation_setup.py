@@ -7,8 +7,12 @@ Runs in: pytest, as root.
 import errno
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.native.isolation.conftest import Launchpad
 
 pytestmark = pytest.mark.native
 
@@ -17,7 +21,9 @@ INIT_PSS_MAX_KB = 800
 
 
 @pytest.mark.parametrize("folder", ["work", "dev/shm", "dev/pts"])
-def test_a_set_up_that_fails_at_a_mount_is_told_with_the_kernel_s_words_and_leaves_nothing(open_pad, folder):
+def test_a_set_up_that_fails_at_a_mount_is_told_with_the_kernel_s_words_and_leaves_nothing(
+    open_pad: Any, folder: str
+) -> None:
     with open_pad(without=folder) as (pad, hello):
         assert hello == {"ready": True}
 
@@ -30,12 +36,12 @@ def test_a_set_up_that_fails_at_a_mount_is_told_with_the_kernel_s_words_and_leav
 
 
 @pytest.mark.parametrize("folder", ["proc", "tmp"])
-def test_a_zygote_that_cannot_have_its_tree_says_why_and_ends(open_pad, folder):
+def test_a_zygote_that_cannot_have_its_tree_says_why_and_ends(open_pad: Any, folder: str) -> None:
     with open_pad(without=folder) as (_, hello):
         assert hello["broken"].startswith("no such file or directory: mount(")
 
 
-def test_a_cgroup_that_is_none_is_refused_before_any_process_exists(pad, tmp_path):
+def test_a_cgroup_that_is_none_is_refused_before_any_process_exists(pad: "Launchpad", tmp_path: Path) -> None:
     run = pad.run("echo", "I ran", cgroup=str(tmp_path))
 
     assert run.refused is not None
@@ -43,7 +49,7 @@ def test_a_cgroup_that_is_none_is_refused_before_any_process_exists(pad, tmp_pat
     assert pad.ask("leftovers") == {"files": [], "children": []}
 
 
-def test_a_second_job_with_the_same_id_does_not_touch_the_first_one_s_record(pad):
+def test_a_second_job_with_the_same_id_does_not_touch_the_first_one_s_record(pad: "Launchpad") -> None:
     job = pad.a_job("echo", "I ran")
     pad.ask("occupy", job["job_id"])
 
@@ -55,13 +61,13 @@ def test_a_second_job_with_the_same_id_does_not_touch_the_first_one_s_record(pad
     assert pad.ask("leftovers") == {"files": [], "children": []}
 
 
-def test_the_zygote_goes_on_after_failures(pad, tmp_path):
+def test_the_zygote_goes_on_after_failures(pad: "Launchpad", tmp_path: Path) -> None:
     pad.run("true", cgroup=str(tmp_path))
 
     assert pad.shell("echo still here").text == "still here"
 
 
-def test_the_zygote_stays_small_and_alone(pad):
+def test_the_zygote_stays_small_and_alone(pad: "Launchpad") -> None:
     for _ in range(10):
         pad.run("true", "x" * 100_000)
 
@@ -72,7 +78,7 @@ def test_the_zygote_stays_small_and_alone(pad):
     assert str(pad.state) in zygote["argv"]
 
 
-def test_the_zygote_holds_no_descriptor_of_a_job(pad):
+def test_the_zygote_holds_no_descriptor_of_a_job(pad: "Launchpad") -> None:
     before = pad.ask("zygote_status")["fds"]
     job = pad.start("sleep", "1000")
 
@@ -83,7 +89,7 @@ def test_the_zygote_holds_no_descriptor_of_a_job(pad):
     pad.finish(job)
 
 
-def test_an_idle_job_s_init_costs_little_memory(pad):
+def test_an_idle_job_s_init_costs_little_memory(pad: "Launchpad") -> None:
     jobs = [pad.start("sleep", "1000") for _ in range(50)]
 
     pss = sorted(pad.ask("memory", job)["Pss"] for job in jobs)
@@ -94,7 +100,7 @@ def test_an_idle_job_s_init_costs_little_memory(pad):
     assert pss[len(pss) // 2] <= INIT_PSS_MAX_KB
 
 
-def test_the_host_sees_no_mount_of_a_job(pad):
+def test_the_host_sees_no_mount_of_a_job(pad: "Launchpad") -> None:
     before = Path("/proc/self/mountinfo").read_text()
     job = pad.start("sleep", "1000")
 
