@@ -18,7 +18,7 @@ import pytest
 from joblet.domain.job import Ended, JobState
 
 if TYPE_CHECKING:
-    from conftest import RealEngine, Scenario
+    from tests.native.conftest import RealEngine, Scenario
 
 pytestmark = pytest.mark.native
 
@@ -70,7 +70,7 @@ def test_twenty_printing_jobs_survive_a_supervisor_killed_again_and_again(
             for _ in range(moments.randrange(60)):
                 await asyncio.to_thread(os.sched_yield)
             real.kill_supervisor()
-            await real.until(lambda seen=attached: len(real.attached) > seen)  # type: ignore[misc]
+            await real.until(lambda seen=attached: len(real.attached) > seen)
         for name, code, job_id in jobs:
             ended = await real.end(job_id)
             assert (ended.exit_code, ended.state) == (code, JobState.FAILED if code else JobState.COMPLETED)

@@ -13,7 +13,7 @@ import pytest
 from joblet.domain.errors import IsolationFailed
 
 if TYPE_CHECKING:
-    from conftest import RealEngine, Scenario
+    from tests.native.conftest import RealEngine, Scenario
 
 pytestmark = pytest.mark.native
 
