@@ -1,21 +1,25 @@
 """
-A real engine on a state folder of its own: real supervisor, real zygote, real jobs.
+A real engine on a state folder of its own (real supervisor, real zygote, real jobs), or a whole server.
+
+An `async def` test is a coroutine on real time; one that waits for what does not come fails after TEST_DEADLINE_S.
 
 Runs in: pytest, as root. May not: leave a process or a mount behind, whatever a test does to them.
 """
 
 import asyncio
 import contextlib
+import inspect
 import os
 import select
 import signal
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 import pytest
+from real_server import RealServer, real_server
 
 from joblet.domain.job import Ended, Job, JobId, JobSpec, Running
 from joblet.domain.limits import MIB, Limits
@@ -25,6 +29,25 @@ from joblet.ports import Attached, Detached, JobEnded, LogGrew, Notice
 from joblet.statefolder import StateFolder
 
 DEADLINE_S: Final = 60.0
+TEST_DEADLINE_S: Final = 120.0
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run coroutine tests; leave all others to pytest."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    names = inspect.signature(pyfuncitem.obj).parameters
+    test = pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names})
+    asyncio.run(asyncio.wait_for(test, TEST_DEADLINE_S))
+    return True
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RealServer]:
+    """A server that listens, with every setting at its default."""
+    with real_server(tmp_path) as server:
+        yield server
 
 
 def end_of(pid: int, deadline_s: float = DEADLINE_S) -> None:
