@@ -68,9 +68,12 @@ class SupervisorFailed(Exception):
     """The supervisor could not be started; the words are its own."""
 
 
-def start_supervisor(folder: StateFolder, options: SupervisorOptions) -> None:
+def start_supervisor(folder: StateFolder, options: SupervisorOptions) -> int:
     """
     Start a supervisor that outlives this process. Blocks until it listens.
+
+    Returns:
+        Its process id: a child of ours, to be waited for should it end before us.
 
     Raises:
         SupervisorFailed: It ended, in its own words. When another one runs, that is not a failure.
@@ -120,7 +123,7 @@ def start_supervisor(folder: StateFolder, options: SupervisorOptions) -> None:
     if answer == "ready":
         # It outlives us; not waiting for it must not count as a leak (Popen warns when it is collected).
         process.returncode = 0
-        return
+        return process.pid
     process.wait()
     raise SupervisorFailed(
         answer or f"the supervisor ended with status {process.returncode}: see {folder.supervisor_log}"
@@ -143,6 +146,7 @@ class SupervisedEngine:
         self._link: _Link | None = None
         self._attached = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
+        self._children: set[int] = set()
         self._why = "the supervisor has not answered yet"
 
     async def start(self, job: Job) -> Running:
@@ -206,6 +210,8 @@ class SupervisedEngine:
         if self._link is not None:
             self._link.close()
             self._link = None
+        for pidfd in list(self._children):
+            self._wait_no_more(pidfd)
         self._fail_starting("the server is shutting down")
 
     async def _wait_attached(self) -> "_Link":
@@ -248,13 +254,29 @@ class SupervisedEngine:
                         f"none answers at {self._folder.socket}, and it is the service manager's to start"
                         " (isolation.supervisor: service)"
                     ) from None
-                await asyncio.to_thread(start_supervisor, self._folder, self._options)
+                self._wait_for(await asyncio.to_thread(start_supervisor, self._folder, self._options))
                 _, link = await loop.create_unix_connection(lambda: _Link(self._received), address)
         finally:
             os.close(folder_fd)
         link.send(Hello())
         self._link = link
         return link.lost
+
+    def _wait_for(self, pid: int) -> None:
+        """A supervisor that was killed must not stay behind as a zombie for as long as this server lives."""
+        pidfd = os.pidfd_open(pid)
+        self._children.add(pidfd)
+
+        def ended() -> None:
+            os.waitpid(pid, 0)
+            self._wait_no_more(pidfd)
+
+        asyncio.get_running_loop().add_reader(pidfd, ended)
+
+    def _wait_no_more(self, pidfd: int) -> None:
+        asyncio.get_running_loop().remove_reader(pidfd)
+        self._children.discard(pidfd)
+        os.close(pidfd)
 
     def _fail_starting(self, why: str) -> None:
         for future in self._starting.values():
