@@ -4,7 +4,7 @@ What a launch costs: from the request to the zygote until nothing of a job that 
 Peers, interleaved with it in one run: bwrap with a comparable tree (the same binds, masks, file
 systems and namespaces as a job's), bwrap with the least that isolates, unshare, and a plain subprocess.
 
-    sudo python bench/launch.py [ROUNDS]
+    sudo python bench/launch.py [--smoke] [--rounds N]
 
 Runs in: the contributor's terminal, as root; in a mount namespace of its own. May not: leave anything behind.
 """
@@ -13,7 +13,6 @@ import os
 import select
 import shutil
 import signal
-import statistics
 import sys
 import tempfile
 import time
@@ -21,12 +20,14 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from joblet.supervisor import init
+from measuring.peers import ENVIRONMENT, bwrap, spawn
+from measuring.report import judged, rounds_asked_for, show
+
 from joblet.supervisor.launcher import Launched, LaunchRequest, Zygote
 from joblet.supervisor.linux import tree
+from joblet.supervisor.linux.mounts import umount
 from joblet.supervisor.status import read_status
 
-ENVIRONMENT = {"PATH": "/usr/bin:/bin"}
 WALL = 0x40000000  # <linux/wait.h> __WALL
 TARGET = 0.7
 DEADLINE_S = 10
@@ -65,39 +66,9 @@ def launch(zygote: Zygote, state: Path) -> float:
     return took
 
 
-def spawn(argv: list[str]) -> float:
-    """Seconds for a program of its own."""
-    began = time.perf_counter()
-    pid = os.posix_spawnp(argv[0], argv, ENVIRONMENT)
-    _, status = os.waitpid(pid, 0)
-    assert status == 0, argv
-    return time.perf_counter() - began
-
-
-def bwrap(work: Path) -> tuple[list[str], list[str]]:
-    """(with a comparable tree, with the least that isolates)."""
-    least = ["bwrap", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--cap-drop", "ALL"]
-    least += ["--ro-bind", "/usr", "/usr", "--ro-bind", "/etc", "/etc", "--proc", "/proc", "--dev", "/dev"]
-    for name in tree.SYSTEM:
-        path = Path("/") / name
-        if path.is_symlink():
-            least += ["--symlink", os.readlink(path), str(path)]
-        elif path.is_dir():
-            least += ["--ro-bind", str(path), str(path)]
-    least += ["--tmpfs", "/tmp", "--bind", str(work), "/work", "--chdir", "/work"]
-    comparable = [*least, "--unshare-cgroup", "--hostname", "bench", "--new-session", "--tmpfs", "/dev/shm"]
-    for source, target, _ in init.proc_covers("/proc"):
-        # bwrap covers these two itself, where they can be written.
-        if target not in (b"/proc/bus", b"/proc/irq") and [target.decode()] != comparable[-1:]:
-            host = str(work) if source == init.EMPTY_FOLDER else source.decode()
-            comparable += ["--ro-bind", host, target.decode()]
-    for name in tree.FOLDERS:
-        comparable += ["--dir", f"/{name}"]
-    return [*comparable, "true"], [*least, "true"]
-
-
-def main(rounds: int) -> int:
-    """Print a table; 1 when the target is missed."""
+def main() -> int:
+    """Measure and print; 1 when the target is missed."""
+    rounds, judge = rounds_asked_for("what a launch costs", 200)
     state = Path(tempfile.mkdtemp(prefix="joblet-bench-", dir="/var/tmp"))
     for name in ("run", "work", "tree", "empty"):
         (state / name).mkdir()
@@ -122,17 +93,12 @@ def main(rounds: int) -> int:
                     took[name].append(seconds * 1000)
     finally:
         zygote.close()
-        shutil.rmtree(state, ignore_errors=True)
-    base = statistics.median(took["joblet"])
-    print(f"{'':24}{'p10 ms':>9}{'median':>9}{'p90':>9}{'joblet ÷':>10}   ({rounds} rounds, interleaved)")
-    for name, values in took.items():
-        low, *_, high = statistics.quantiles(values, n=10)
-        middle = statistics.median(values)
-        print(f"{name:24}{low:9.2f}{middle:9.2f}{high:9.2f}{base / middle:10.2f}")
-    ratio = base / statistics.median(took["bwrap, comparable tree"])
-    print(f"target: at most {TARGET} of bwrap with a comparable tree; here {ratio:.2f}")
-    return int(ratio > TARGET)
+        umount(os.fsencode(state / "tree"))
+        shutil.rmtree(state)
+    medians = show(f"{rounds} rounds, interleaved", "ms", took)
+    kept = judged("joblet / bwrap", medians["joblet"] / medians["bwrap, comparable tree"], at_most=TARGET)
+    return int(judge and not kept)
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 200))
+    sys.exit(main())
