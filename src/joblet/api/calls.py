@@ -18,6 +18,7 @@ import grpc
 from grpc import StatusCode, aio
 
 from joblet.api import roles, status
+from joblet.api.memory import Trimming
 from joblet.domain.errors import JobletError, ShuttingDown
 from joblet.serverlog import Level, ServerLog, milliseconds
 
@@ -46,10 +47,12 @@ class Calls(Interceptor):
         self._peers: dict[str, None] = {}
         self._streams: set[asyncio.Task[None]] = set()
         self._ending = False
+        self._trimming = Trimming()
 
     def end_streams(self) -> None:
         """End every stream, and each new one, with the words that the server is shutting down."""
         self._ending = True
+        self._trimming.close()
         for stream in self._streams:
             stream.cancel()
 
@@ -125,6 +128,8 @@ class Calls(Interceptor):
                 raise
             finally:
                 self._streams.discard(stream)
+                if not self._ending:
+                    self._trimming.stream_ended()
 
         return write
 

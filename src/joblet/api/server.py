@@ -5,6 +5,7 @@ Runs in: server loop. May not: know how the services it is given were made (`boo
 Source: design, "The wire"; API specification, "Server Configuration".
 """
 
+import asyncio
 import socket
 from dataclasses import dataclass
 from typing import Final, cast
@@ -33,6 +34,9 @@ CHUNK_OVERHEAD_BYTES: Final = 16
 
 # How long calls may take to finish once the server is asked to end; a job's set-up takes milliseconds, a stop 200.
 GRACE_S: Final = 10.0
+
+# For watchers of our health to be told NOT_SERVING before their streams end.
+TELL_S: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,7 @@ class Server:
     async def stop(self, grace_s: float = GRACE_S) -> None:
         """Take no more calls, let unary ones finish, end streams with the words that the server is shutting down."""
         await self.health.shut_down()
+        await asyncio.sleep(TELL_S)
         self._calls.end_streams()
         await self._server.stop(grace_s)
 

@@ -1,0 +1,36 @@
+"""Memory that bursts left behind is given back."""
+
+import asyncio
+
+import pytest
+
+from joblet.api.memory import Trimming
+
+
+@pytest.mark.real_time
+async def test_streams_that_end_together_cost_one_trim() -> None:
+    """In a thread, some time after the first of them."""
+    loop, trimmed, times = asyncio.get_running_loop(), asyncio.Event(), 0
+
+    def trim() -> None:
+        nonlocal times
+        times += 1
+        loop.call_soon_threadsafe(trimmed.set)
+
+    trimming = Trimming(trim, delay_s=0)
+    for _ in range(100):
+        trimming.stream_ended()
+    await trimmed.wait()
+
+    assert times == 1
+
+
+@pytest.mark.real_time
+async def test_a_closed_server_trims_no_more() -> None:
+    """Nothing is left waiting."""
+    trimming = Trimming(lambda: pytest.fail("trimmed"), delay_s=0)
+    trimming.stream_ended()
+
+    trimming.close()
+
+    await asyncio.get_running_loop().run_in_executor(None, int)
