@@ -10,6 +10,7 @@ import random
 import re
 import select
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,11 @@ def wait_for_end_of_command(init_pid: int) -> None:
     os.close(pidfd)
 
 
+def has_attached_more_than(real: "RealEngine", times: int) -> bool:
+    """Whether a supervisor has answered since it had been that often."""
+    return len(real.attached) > times
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 def test_twenty_printing_jobs_survive_a_supervisor_killed_again_and_again(
     on_real_engine: "Callable[[Scenario], None]", seed: int
@@ -70,7 +76,7 @@ def test_twenty_printing_jobs_survive_a_supervisor_killed_again_and_again(
             for _ in range(moments.randrange(60)):
                 await asyncio.to_thread(os.sched_yield)
             real.kill_supervisor()
-            await real.until(lambda seen=attached: len(real.attached) > seen)
+            await real.until(partial(has_attached_more_than, real, attached))
         for name, code, job_id in jobs:
             ended = await real.end(job_id)
             assert (ended.exit_code, ended.state) == (code, JobState.FAILED if code else JobState.COMPLETED)
