@@ -25,7 +25,7 @@ from joblet.client.connection import (
 from joblet.client.credentials import SERVER_VARIABLE, Credentials
 from joblet.client.errors import ClientError, NoAnswer, UnexpectedAnswer
 from joblet.client.results import Job, JobStatus, StoppedJob
-from joblet.client.resumption import AFTER_THE_END, PATIENCE_S, Position, gave_up, is_lost
+from joblet.client.resumption import AFTER_THE_END, PATIENCE_S, Position, gave_up, is_lost, is_whole
 from joblet.domain.errors import JobletError
 from joblet.wire import joblet_pb2 as pb
 from joblet.wire.joblet_pb2_grpc import JobletServiceStub
@@ -69,6 +69,8 @@ class AsyncJobletClient:
             self.address, channel_credentials(self._credentials), options=channel_options(self.address)
         )
         self._stub = cast("JobletServiceAsyncStub", JobletServiceStub(self._channel))
+        # A server that has not answered yet is asked for the status first: should it be away, that is told at once.
+        self._answered = False
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Self:
@@ -193,10 +195,14 @@ class AsyncJobletClient:
             JobNotFound, AmbiguousJobId, NotAllowed: As the server says.
             ClientError: The server could not be reached, or did not come back.
         """
-        status = await self.get_job_status(job_id)
-        async with AsyncJobLog(self, status.id, offset_bytes=AFTER_THE_END, follow=True) as log:
-            while not status.ended:
-                status = await log._ended()
+        if not (self._answered and is_whole(job_id)):
+            status = await self.get_job_status(job_id)
+            if status.ended:
+                return status
+            job_id = status.id
+        async with AsyncJobLog(self, job_id, offset_bytes=AFTER_THE_END, follow=True) as log:
+            while not (status := await log._ended()).ended:
+                pass
         return status
 
     async def _call(
@@ -209,9 +215,11 @@ class AsyncJobletClient:
     ) -> Response:
         timeout_s = self._timeout_s if timeout_s is None else timeout_s
         try:
-            return await call(request, timeout=timeout_s, wait_for_ready=wait_for_ready)
+            answer = await call(request, timeout=timeout_s, wait_for_ready=wait_for_ready)
         except aio.AioRpcError as error:
             raise self._error_of(error, timeout_s) from None
+        self._answered = True
+        return answer
 
     def _error_of(self, error: aio.AioRpcError, timeout_s: float = 0) -> JobletError | ClientError:
         return error_of(error.code().name, error.details() or "", self.address, self._credentials, timeout_s)
@@ -269,8 +277,9 @@ class AsyncJobLog:
 
     async def _read(self) -> AsyncGenerator[bytes, None]:
         client, position = self._client, self._position
-        # A beginning of an id may fit a second job by the time the connection is lost.
-        self.job_id = (await client.get_job_status(self.job_id)).id
+        if not (client._answered and is_whole(self.job_id)):
+            # A beginning of an id may fit a second job by the time the connection is lost.
+            self.job_id = (await client.get_job_status(self.job_id)).id
         now_s = asyncio.get_running_loop().time
         while True:
             began_s = now_s()

@@ -20,11 +20,17 @@ PATIENCE_S: Final = 60.0
 AFTER_THE_END: Final = 2**62
 """An offset no log reaches: a stream from here on sends nothing and ends with the job."""
 
+_UUID_LENGTH: Final = 36
 _FIRST_WAIT_S: Final = 0.1
 _LONGEST_WAIT_S: Final = 5.0
 _LASTED_S: Final = 10.0
 # Connected again and lost again at once, so often: the server, or what stands before it, does not want us.
 _FRUITLESS_MAX: Final = 20
+
+
+def is_whole(job_id: str) -> bool:
+    """Whether this is a job's whole id: unlike a beginning, it means the same job for ever and needs no look-up."""
+    return len(job_id) == _UUID_LENGTH
 
 
 def is_lost(error: JobletError | ClientError) -> bool:

@@ -25,7 +25,7 @@ from joblet.client.connection import (
 from joblet.client.credentials import SERVER_VARIABLE, Credentials
 from joblet.client.errors import ClientError, NoAnswer, UnexpectedAnswer
 from joblet.client.results import Job, JobStatus, StoppedJob
-from joblet.client.resumption import AFTER_THE_END, PATIENCE_S, Position, gave_up, is_lost
+from joblet.client.resumption import AFTER_THE_END, PATIENCE_S, Position, gave_up, is_lost, is_whole
 from joblet.domain.errors import JobletError
 from joblet.wire import joblet_pb2 as pb
 from joblet.wire.joblet_pb2_grpc import JobletServiceStub
@@ -69,6 +69,8 @@ class JobletClient:
             self.address, channel_credentials(self._credentials), options=channel_options(self.address)
         )
         self._stub = JobletServiceStub(self._channel)
+        # A server that has not answered yet is asked for the status first: should it be away, that is told at once.
+        self._answered = False
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> Self:
@@ -194,10 +196,14 @@ class JobletClient:
             JobNotFound, AmbiguousJobId, NotAllowed: As the server says.
             ClientError: The server could not be reached, or did not come back.
         """
-        status = self.get_job_status(job_id)
-        with JobLog(self, status.id, offset_bytes=AFTER_THE_END, follow=True) as log:
-            while not status.ended:
-                status = log._ended()
+        if not (self._answered and is_whole(job_id)):
+            status = self.get_job_status(job_id)
+            if status.ended:
+                return status
+            job_id = status.id
+        with JobLog(self, job_id, offset_bytes=AFTER_THE_END, follow=True) as log:
+            while not (status := log._ended()).ended:
+                pass
         return status
 
     def _call(
@@ -210,9 +216,11 @@ class JobletClient:
     ) -> Response:
         timeout_s = self._timeout_s if timeout_s is None else timeout_s
         try:
-            return call(request, timeout=timeout_s, wait_for_ready=wait_for_ready)
+            answer = call(request, timeout=timeout_s, wait_for_ready=wait_for_ready)
         except grpc.RpcError as error:
             raise self._error_of(error, timeout_s) from None
+        self._answered = True
+        return answer
 
     def _error_of(self, error: grpc.RpcError, timeout_s: float = 0) -> JobletError | ClientError:
         if not isinstance(error, grpc.Call):
