@@ -23,8 +23,8 @@ Runs in: server loop, supervisor. May not: import outside the standard library, 
 
 import json
 import struct
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any, Final
 
 VERSION: Final = 1
@@ -177,7 +177,9 @@ _CLASSES: Final[Mapping[str, type[Any]]] = {cls.__name__: cls for cls in Message
 
 def encode(message: Message) -> bytes:
     """One frame."""
-    body = json.dumps({"type": type(message).__name__, **asdict(message)}, separators=(",", ":")).encode()
+    # Not asdict, which copies every argument and variable of a job first.
+    values: dict[str, Any] = {name: getattr(message, name) for name in message.__slots__}
+    body = json.dumps({"type": type(message).__name__, **values}, separators=(",", ":")).encode()
     return _LENGTH.pack(len(body)) + body
 
 
@@ -194,11 +196,10 @@ def decode(body: bytes) -> Message:
         message: Message = cls(**values)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ProtocolError(f"not a message: {type(error).__name__}: {error}") from None
-    for field_ in fields(cls):
-        value = getattr(message, field_.name)
-        wanted = _PLAIN.get(field_.type)
-        if wanted is not None and not isinstance(value, wanted):
-            raise ProtocolError(f"{cls.__name__}.{field_.name} must be {field_.type}, not {type(value).__name__}")
+    for name, wanted in _WANTED[cls]:
+        value = getattr(message, name)
+        if not isinstance(value, wanted):
+            raise ProtocolError(f"{cls.__name__}.{name} must not be {type(value).__name__}")
     return message
 
 
@@ -211,6 +212,9 @@ _PLAIN: Final[Mapping[Any, type | tuple[type, ...]]] = {
     list[str]: list,
     dict[str, str]: dict,
     dict[str, list[int]]: dict,
+}
+_WANTED: Final[Mapping[type[Any], Sequence[tuple[str, type | tuple[type, ...]]]]] = {
+    cls: [(field_.name, _PLAIN[field_.type]) for field_ in fields(cls)] for cls in _CLASSES.values()
 }
 
 

@@ -104,6 +104,9 @@ class Jobs:
             AmbiguousJobId: Several, with their ids.
         """
         prefix = id_or_prefix.lower()
+        life = self._lives.get(JobId(prefix))
+        if life is not None and life.recorded:
+            return life.job.id
         found = self._store.matching(prefix, 2)
         if not found:
             raise JobNotFound(id_or_prefix)
@@ -113,6 +116,9 @@ class Jobs:
 
     def get(self, id_or_prefix: str) -> Job:
         """One job as it stands now. Raises as `resolve`."""
+        job_id = JobId(id_or_prefix.lower())
+        if self._lives.get(job_id) is None and (job := self._stored(job_id)) is not None:
+            return job  # programs ask with a whole id: one look into the store instead of two
         return self.newest(self.resolve(id_or_prefix))
 
     def newest(self, job_id: JobId) -> Job:
@@ -123,12 +129,10 @@ class Jobs:
             JobNotFound: No such job.
         """
         life = self._lives.get(job_id)
-        if life is not None:
-            return life.job
-        job = self._store.get(job_id)
+        job = life.job if life is not None else self._stored(job_id)
         if job is None:
             raise JobNotFound(job_id)
-        return self._lives.as_it_stands(job)
+        return job
 
     def list(self) -> Sequence[Job]:
         """Every job as it stands now, oldest first."""
@@ -169,3 +173,7 @@ class Jobs:
             return self.newest(job_id)
         await life.over.wait()
         return life.job
+
+    def _stored(self, job_id: JobId) -> Job | None:
+        job = self._store.get(job_id)
+        return None if job is None else self._lives.as_it_stands(job)

@@ -13,10 +13,10 @@ Source: design, "State"; API specification, "Log Levels and Format".
 """
 
 import asyncio
-from collections.abc import Collection, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from joblet.domain.errors import EngineUnavailable, JobletError
 from joblet.domain.job import Ended, Job, JobId, JobState, Running, with_end
@@ -36,6 +36,8 @@ from joblet.ports import (
 )
 from joblet.services import lifelines
 from joblet.services.ledger import Ledger
+
+T = TypeVar("T")
 
 _NOT_STORED: Final = "its record could not be stored"
 _NOT_ANSWERED: Final = "nobody waits for it: its start was never confirmed"
@@ -168,18 +170,18 @@ class Lives:
 
     async def _start(self, life: Life, job: Job) -> Job:
         attachments = self._attachments
-        stored, started = await asyncio.gather(
-            self._store.add(life.job), self._engine.start(job), return_exceptions=True
-        )
+        starting = self._task(self._engine.start(job))
+        stored = await _result(self._store.add(life.job))
+        started = await _result(starting)
         life.starting = False
-        life.recorded = not isinstance(stored, BaseException)
+        life.recorded = not isinstance(stored, Exception)
         if isinstance(started, EngineUnavailable):
             started = await self._judgement(life, started, attachments)
-        if isinstance(stored, BaseException):
+        if isinstance(stored, Exception):
             await self._unmake(life, running=isinstance(started, Running))
             lifelines.failed_to_start(self._journal, life.job, stored)
             raise stored
-        if isinstance(started, BaseException):
+        if isinstance(started, Exception):
             lifelines.failed_to_start(self._journal, life.job, started)
             self._conclude(life, life.end or self._failed(life.job, str(started)))
             await life.over.wait()
@@ -376,3 +378,11 @@ class Lives:
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, JobletError):
             self._journal.log("ERROR", "internal error", error=repr(error))
+
+
+async def _result(work: Awaitable[T]) -> T | Exception:
+    """What it returns or raises."""
+    try:
+        return await work
+    except Exception as error:
+        return error

@@ -26,13 +26,14 @@ class _Watch:
     What all readers of one job wait for.
 
     `changed` is replaced whenever it is set: a reader takes it before it looks, so nothing that
-    happens after the look is missed.
+    happens after the look is missed. `over` once the job has ended: then the engine has forgotten the watch.
     """
 
-    __slots__ = ("changed", "readers")
+    __slots__ = ("changed", "over", "readers")
 
     def __init__(self) -> None:
         self.readers = 0
+        self.over = False
         self.changed = asyncio.Event()
 
     def tell(self) -> None:
@@ -108,10 +109,12 @@ class LogStream(AsyncIterator[bytes]):
             changed = self._watch.changed if self._watch is not None else None
             if self._log_bytes is None:
                 self._log_bytes = logs.final_bytes(self.job_id)
+            if self._log_bytes is not None and self.offset_bytes >= self._log_bytes:
+                return b""
             if chunk := await logs.read(self.job_id, self.offset_bytes):
                 return chunk
             if self._log_bytes is not None:
-                logs.check_complete(self.job_id, self.offset_bytes, self._log_bytes)
+                logs.tell_incomplete(self.job_id, self._log_bytes)
                 return b""
             if changed is None:
                 # History came first and needs no watch; now look again with one.
@@ -206,11 +209,10 @@ class Logs:
             return start + at + 1
         return max(not_before, position)
 
-    def check_complete(self, job_id: JobId, offset_bytes: int, log_bytes: int) -> None:
-        """The job is over and the reader has all there is: say so when that is not all there was."""
+    def tell_incomplete(self, job_id: JobId, log_bytes: int) -> None:
+        """The job is over and the reader has all there is, which is not all there was."""
         size_bytes = self._store.size_bytes(job_id)
-        if size_bytes < log_bytes and offset_bytes < log_bytes:
-            self._journal.log("WARN", "log is incomplete", jobId=job_id, logBytes=log_bytes, readableBytes=size_bytes)
+        self._journal.log("WARN", "log is incomplete", jobId=job_id, logBytes=log_bytes, readableBytes=size_bytes)
 
     def join(self, job_id: JobId) -> _Watch:
         """One more reader waits for this job."""
@@ -226,7 +228,8 @@ class Logs:
         watch.readers -= 1
         if not watch.readers:
             del self._watches[job_id]
-            self._engine.unwatch_log(job_id)
+            if not watch.over:
+                self._engine.unwatch_log(job_id)
 
     async def _read_exactly(self, job_id: JobId, offset_bytes: int, wanted_bytes: int) -> bytes:
         parts: list[bytes] = []
@@ -254,13 +257,12 @@ class Logs:
 
     def job_ended(self, job: Job) -> None:
         """See `JobListener`."""
-        self._tell(job.id)
+        if watch := self._watches.get(job.id):
+            watch.over = True
+            watch.tell()
 
     def log_grew(self, job_id: JobId, size_bytes: int) -> None:
         """See `JobListener`."""
-        self._tell(job_id)
-
-    def _tell(self, job_id: JobId) -> None:
         if watch := self._watches.get(job_id):
             watch.tell()
 
