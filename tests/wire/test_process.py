@@ -146,13 +146,12 @@ async def test_one_state_folder_has_one_server(tmp_path: Path, certs: Path) -> N
 
 
 async def test_an_address_in_use_is_named(tmp_path: Path, certs: Path) -> None:
-    """Instead of taking half of the connections."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        address = f"127.0.0.1:{taken.getsockname()[1]}"
-        process = await start(tmp_path / "state", certs, address=address)
+    """Two servers on one port would each get half of the connections."""
+    async with a_process(tmp_path / "first", certs) as first:
+        second = await start(tmp_path / "second", certs, address=f"127.0.0.1:{first.port}")
 
-        assert await process.ended() == 1
-        assert f"cannot listen on {address}: address already in use" in process.lines
+        assert await second.ended() == 1
+        assert f"cannot listen on 127.0.0.1:{first.port}: address already in use" in second.lines
 
 
 @pytest.mark.parametrize("name", ["ca-cert.pem", "server-cert.pem", "server-key.pem"])
