@@ -106,6 +106,14 @@ def test_a_connection_that_was_lost_is_not_taken_for_one_that_was_refused(creden
     assert error.message == f"the connection to {ADDRESS} was lost before the answer came"
 
 
+def test_a_call_that_a_server_cut_off_when_it_ended_says_so(credentials: Credentials) -> None:
+    """gRPC's server says CANCELLED, and nothing more, to calls it had not taken yet."""
+    error = error_of("CANCELLED", "CANCELLED", ADDRESS, credentials, 30)
+
+    assert isinstance(error, ServerUnreachable)
+    assert error.message == f"{ADDRESS} ended the call before it was answered: it is probably being restarted"
+
+
 def test_an_answer_that_does_not_come_says_how_long_it_was_waited_for(credentials: Credentials) -> None:
     error = error_of("DEADLINE_EXCEEDED", "Deadline Exceeded", ADDRESS, credentials, 30)
 

@@ -18,7 +18,6 @@ from joblet.domain.errors import EngineUnavailable, JobletError, JobNotFound, No
         EngineUnavailable("restarting"),
         ShuttingDown(),
         SlowReader("id", 30, 0),
-        UnexpectedAnswer("CANCELLED", ""),
     ],
 )
 def test_a_log_goes_on_after(error: JobletError | ClientError) -> None:

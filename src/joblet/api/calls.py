@@ -9,7 +9,7 @@ Source: API specification, "Error Handling" and "Monitoring and Observability".
 """
 
 import asyncio
-import itertools
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -42,12 +42,27 @@ class Calls(Interceptor):
 
     def __init__(self, log: ServerLog) -> None:
         self._log = log
-        self._numbers = itertools.count(1)
+        self._arrived = 0
         self._wrapped: dict[str, Handler] = {}
         self._peers: dict[str, None] = {}
         self._streams: set[asyncio.Task[None]] = set()
         self._ending = False
         self._trimming = Trimming()
+
+    async def all_taken(self, quiet_s: float, at_most_s: float) -> None:
+        """
+        Wait until no call has come for a while: none is left then of those that had arrived before.
+
+        Args:
+            quiet_s: How long a while.
+            at_most_s: Some clients never leave one.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(at_most_s):
+                seen = -1
+                while seen != self._arrived:
+                    seen = self._arrived
+                    await asyncio.sleep(quiet_s)
 
     def end_streams(self) -> None:
         """End every stream, and each new one, with the words that the server is shutting down."""
@@ -89,7 +104,8 @@ class Calls(Interceptor):
 
     def _around(self, method: str, behaviour: Behaviour) -> Behaviour:
         async def call(request: Any, context: Context) -> Any:
-            record = _Record(self._log, next(self._numbers), method, context.peer())
+            self._arrived += 1
+            record = _Record(self._log, self._arrived, method, context.peer())
             try:
                 self._admit(context, record)
                 answer = await behaviour(request, context)

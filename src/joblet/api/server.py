@@ -5,7 +5,6 @@ Runs in: server loop. May not: know how the services it is given were made (`boo
 Source: design, "The wire"; API specification, "Server Configuration".
 """
 
-import asyncio
 import socket
 from dataclasses import dataclass
 from typing import Final, cast
@@ -35,8 +34,10 @@ CHUNK_OVERHEAD_BYTES: Final = 16
 # How long calls may take to finish once the server is asked to end; a job's set-up takes milliseconds, a stop 200.
 GRACE_S: Final = 10.0
 
-# For watchers of our health to be told NOT_SERVING before their streams end.
+# For watchers of our health to be told NOT_SERVING before their streams end, and for calls that have arrived to be
+# taken: gRPC cancels those that it has not handed us yet, without a word. At most so long when they keep coming.
 TELL_S: Final = 0.05
+TAKE_AT_MOST_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,7 @@ class Server:
     async def stop(self, grace_s: float = GRACE_S) -> None:
         """Take no more calls, let unary ones finish, end streams with the words that the server is shutting down."""
         await self.health.shut_down()
-        await asyncio.sleep(TELL_S)
+        await self._calls.all_taken(TELL_S, TAKE_AT_MOST_S)
         self._calls.end_streams()
         await self._server.stop(grace_s)
 

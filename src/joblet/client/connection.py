@@ -188,6 +188,11 @@ def error_of(
     match code:
         case "UNAVAILABLE":
             return why_unreachable(details, address, credentials)
+        case "CANCELLED":
+            return ServerUnreachable(
+                f"{address} ended the call before it was answered: it is probably being restarted",
+                "try again; what was asked for may have been done all the same (rnx list)",
+            )
         case "DEADLINE_EXCEEDED":
             return NoAnswer(
                 f"{address} did not answer within {timeout_s or 0:g} s",

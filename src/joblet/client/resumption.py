@@ -11,7 +11,7 @@ Source: API specification, "GetJobLogs"; proto/joblet.proto, `GetJobLogsReq.offs
 from dataclasses import dataclass
 from typing import Final
 
-from joblet.client.errors import ClientError, ServerUnreachable, UnexpectedAnswer
+from joblet.client.errors import ClientError, ServerUnreachable
 from joblet.domain.errors import EngineUnavailable, JobletError, ShuttingDown, SlowReader
 
 PATIENCE_S: Final = 60.0
@@ -40,9 +40,6 @@ def is_lost(error: JobletError | ClientError) -> bool:
             return True
         case SlowReader():
             # Whoever gets to read this is no longer slow (a pager was left standing): the rest is still there.
-            return True
-        case UnexpectedAnswer(code="CANCELLED"):
-            # A server that was told to end at once; a stream that we cancelled ourselves is not asked.
             return True
         case _:
             return False
