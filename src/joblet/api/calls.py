@@ -45,7 +45,7 @@ class Calls(Interceptor):
         self._arrived = 0
         self._wrapped: dict[str, Handler] = {}
         self._peers: dict[str, None] = {}
-        self._streams: set[asyncio.Task[None]] = set()
+        self._streams: set[asyncio.Timeout] = set()
         self._ending = False
         self._trimming = Trimming()
 
@@ -68,8 +68,9 @@ class Calls(Interceptor):
         """End every stream, and each new one, with the words that the server is shutting down."""
         self._ending = True
         self._trimming.close()
-        for stream in self._streams:
-            stream.cancel()
+        now_s = asyncio.get_running_loop().time()
+        while self._streams:
+            self._streams.pop().reschedule(now_s)
 
     async def intercept_service(
         self,
@@ -134,14 +135,16 @@ class Calls(Interceptor):
         async def write(request: Any, context: Context) -> None:
             if self._ending:
                 raise ShuttingDown
-            stream = asyncio.create_task(_write(behaviour, request, context))
+            # A timeout without a time: it comes when the server ends. A task to cancel would cost each stream more.
+            stream = asyncio.timeout(None)
             self._streams.add(stream)
             try:
-                await stream
-            except asyncio.CancelledError:
-                if self._ending:
-                    raise ShuttingDown from None
-                raise
+                async with stream:
+                    await _write(behaviour, request, context)
+            except TimeoutError:
+                if not stream.expired():
+                    raise
+                raise ShuttingDown from None
             finally:
                 self._streams.discard(stream)
                 if not self._ending:
