@@ -23,7 +23,7 @@ Runs in: server loop, supervisor. May not: import outside the standard library, 
 
 import json
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
@@ -196,25 +196,34 @@ def decode(body: bytes) -> Message:
         message: Message = cls(**values)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ProtocolError(f"not a message: {type(error).__name__}: {error}") from None
-    for name, wanted in _WANTED[cls]:
-        value = getattr(message, name)
-        if not isinstance(value, wanted):
-            raise ProtocolError(f"{cls.__name__}.{name} must not be {type(value).__name__}")
+    for name, kind, fits in _CHECKS[cls]:
+        if not fits(getattr(message, name)):
+            raise ProtocolError(f"{cls.__name__}.{name} is not {kind}")
     return message
 
 
-# Containers are checked to one level: the other end is our own process, so this guards against versions, not malice.
-_PLAIN: Final[Mapping[Any, type | tuple[type, ...]]] = {
-    int: int,
-    str: str,
-    bool: bool,
-    float: (int, float),
-    list[str]: list,
-    dict[str, str]: dict,
-    dict[str, list[int]]: dict,
+def _strings(values: Iterable[object]) -> bool:
+    return all(isinstance(value, str) for value in values)
+
+
+def _start_and_pid(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(isinstance(part, int) for part in value)
+
+
+_FITS: Final[Mapping[Any, tuple[str, Callable[[Any], bool]]]] = {
+    int: ("a whole number", lambda value: isinstance(value, int)),
+    str: ("text", lambda value: isinstance(value, str)),
+    bool: ("true or false", lambda value: isinstance(value, bool)),
+    float: ("a number", lambda value: isinstance(value, int | float)),
+    list[str]: ("a list of text", lambda value: isinstance(value, list) and _strings(value)),
+    dict[str, str]: ("text by name", lambda value: isinstance(value, dict) and _strings(value.values())),
+    dict[str, list[int]]: (
+        "[start, pid] by id",
+        lambda value: isinstance(value, dict) and all(map(_start_and_pid, value.values())),
+    ),
 }
-_WANTED: Final[Mapping[type[Any], Sequence[tuple[str, type | tuple[type, ...]]]]] = {
-    cls: [(field_.name, _PLAIN[field_.type]) for field_ in fields(cls)] for cls in _CLASSES.values()
+_CHECKS: Final[Mapping[type[Any], Sequence[tuple[str, str, Callable[[Any], bool]]]]] = {
+    cls: [(field_.name, *_FITS[field_.type]) for field_ in fields(cls)] for cls in _CLASSES.values()
 }
 
 

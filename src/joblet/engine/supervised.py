@@ -12,6 +12,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +44,9 @@ from joblet.ports import Attached, Detached, EngineEvent, JobEnded, LogGrew, Not
 from joblet.statefolder import StateFolder
 
 _ATTACH_WAIT_S: Final = 10.0
-_RETRY_S: Final = 0.5
+_FIRST_RETRY_S: Final = 0.05
+_LAST_RETRY_S: Final = 5.0
+_STEADY_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +144,11 @@ class SupervisedEngine:
     def __init__(self, folder: StateFolder, options: SupervisorOptions) -> None:
         self._folder = folder
         self._options = options
-        self._events: asyncio.Queue[EngineEvent] = asyncio.Queue()
+        self._events: asyncio.Queue[EngineEvent | None] = asyncio.Queue()
         self._starting: dict[JobId, asyncio.Future[Running]] = {}
-        self._link: _Link | None = None
+        self._greeting: _Link | None = None
+        self._link: _Link | None = None  # only once it has attached: until then it may be another version's
+        self._told = ""
         self._attached = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
         self._children: set[int] = set()
@@ -198,8 +203,12 @@ class SupervisedEngine:
     async def events(self) -> AsyncIterator[EngineEvent]:
         """See `ports.Engine.events`."""
         self._keeper = asyncio.create_task(self._keep_attached(), name="supervisor connection")
-        while True:
-            yield await self._events.get()
+        # Should it ever fail, whoever waits for events must learn of it.
+        self._keeper.add_done_callback(lambda _keeper: self._events.put_nowait(None))
+        while (event := await self._events.get()) is not None:
+            yield event
+        if not self._keeper.cancelled():
+            self._keeper.result()
 
     async def close(self) -> None:
         """See `ports.Engine.close`."""
@@ -207,9 +216,10 @@ class SupervisedEngine:
             self._keeper.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._keeper
-        if self._link is not None:
-            self._link.close()
-            self._link = None
+        for link in (self._greeting, self._link):
+            if link is not None:
+                link.close()
+        self._greeting = self._link = None
         for pidfd in list(self._children):
             self._wait_no_more(pidfd)
         self._fail_starting("the server is shutting down")
@@ -223,23 +233,23 @@ class SupervisedEngine:
         return self._link
 
     async def _keep_attached(self) -> None:
-        told = ""
+        failures = 0
         while True:
-            retry_s = 0.0
+            began_s = time.monotonic()
             try:
                 lost = await self._attach()
-                told = ""
                 self._why = await lost
             except (OSError, SupervisorFailed) as error:
                 self._why = f"the supervisor cannot be started: {error}"
-                retry_s = _RETRY_S
-            self._link = None
+            # One that was killed is followed at once; one that never stays is asked less and less often.
+            failures = 0 if time.monotonic() - began_s > _STEADY_S else failures + 1
+            self._greeting = self._link = None
             self._attached.clear()
             self._fail_starting(self._why)
-            if self._why != told:
+            if self._why != self._told:
                 self._events.put_nowait(Detached(self._why))
-                told = self._why
-            await asyncio.sleep(retry_s)
+                self._told = self._why
+            await asyncio.sleep(min(_FIRST_RETRY_S * 2**failures, _LAST_RETRY_S) if failures > 1 else 0)
 
     async def _attach(self) -> "asyncio.Future[str]":
         loop = asyncio.get_running_loop()
@@ -258,8 +268,8 @@ class SupervisedEngine:
                 _, link = await loop.create_unix_connection(lambda: _Link(self._received), address)
         finally:
             os.close(folder_fd)
+        self._greeting = link
         link.send(Hello())
-        self._link = link
         return link.lost
 
     def _wait_for(self, pid: int) -> None:
@@ -310,6 +320,8 @@ class SupervisedEngine:
         running = {JobId(job_id): Running(start, pid) for job_id, (start, pid) in attach.running.items()}
         ended = frozenset(JobId(job_id) for job_id in attach.ended)
         self._events.put_nowait(Attached(running, ended, attach.limits_enforced))
+        self._link, self._greeting = self._greeting, None
+        self._told = ""
         self._attached.set()
 
 
@@ -360,6 +372,8 @@ def _refusal(refused: Refused) -> JobletError:
 
 
 def _ended(end: JobEnd) -> Ended:
+    if end.state not in JobState.__members__:
+        raise ProtocolError(f"JobEnd.state is not one of ours: {end.state!r}")
     return Ended(
         state=JobState(end.state),
         exit_code=end.exit_code,
