@@ -57,7 +57,10 @@ def test_a_request_is_taken_over_in_the_services_units() -> None:
 @pytest.mark.parametrize("value", [-(2**31), -1, 1, INT32_MAX])
 def test_every_number_the_wire_can_carry_gets_to_the_checks(field: str, value: int) -> None:
     """Whether it makes sense is the domain's to say."""
-    asked = convert.job_request(pb.RunJobReq(command="true", **{field: value}))
+    request = pb.RunJobReq(command="true")
+    setattr(request, field, value)
+
+    asked = convert.job_request(request)
 
     numbers = (asked.cpu_max_percent, asked.memory_max_bytes, asked.io_max_bytes_per_s, asked.timeout_s)
     assert sorted(map(abs, numbers))[-1] == abs(value) * (MIB if field == "maxMemory" else 1)
@@ -67,8 +70,11 @@ def test_every_number_the_wire_can_carry_gets_to_the_checks(field: str, value: i
 @pytest.mark.parametrize("value", ["Host", "host ", "Standard", "none"])
 def test_words_are_taken_exactly(field: str, value: str) -> None:
     """A near miss is refused, not guessed."""
+    request = pb.RunJobReq(command="true")
+    setattr(request, field, value)
+
     with pytest.raises(InvalidRequest, match=f"invalid request: {field} is not yet available on this server"):
-        convert.job_request(pb.RunJobReq(command="true", **{field: value}))
+        convert.job_request(request)
 
 
 def test_a_status_says_everything() -> None:

@@ -32,7 +32,7 @@ async def first(watch: object, status: int) -> health_pb2.HealthCheckResponse:
     """The next answer with this status."""
     async for answer in watch:  # type: ignore[attr-defined]
         if answer.status == status:
-            return answer  # type: ignore[no-any-return]
+            return answer
     raise AssertionError("the watch ended")
 
 
