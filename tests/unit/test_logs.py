@@ -128,6 +128,37 @@ async def test_the_tail_is_the_last_lines_and_what_comes_after(
         assert received == expected + b"later\n"
 
 
+async def test_looking_for_the_tail_lets_the_loop_go_after_each_block() -> None:
+    """A log in the page cache is read without waiting: nobody else's call would be answered meanwhile."""
+    async with FakeJoblet(chunk_bytes=4) as joblet:
+        job = await joblet.run(prints(b"one\n" + b"x" * 400 + b"\n"))
+        await joblet.ended(job)
+        loop = asyncio.get_running_loop()
+        turns = 0
+
+        def count() -> None:
+            nonlocal turns
+            turns += 1
+            if not looking.done():
+                loop.call_soon(count)
+
+        looking = asyncio.create_task(joblet.logs.tail_offset(job.id, 1, not_before=0))
+        loop.call_soon(count)
+
+        assert await looking == 4
+        assert turns >= 100
+
+
+async def test_a_tail_of_more_lines_than_the_log_has_bytes_is_the_whole_log_unread() -> None:
+    async with FakeJoblet() as joblet:
+        job = await joblet.run(prints(b"one\ntwo\n"))
+        await joblet.ended(job)
+        reads = joblet.engine.logs.reads
+
+        assert await joblet.logs.tail_offset(job.id, 10**9, not_before=2) == 2
+        assert joblet.engine.logs.reads == reads
+
+
 async def test_a_tail_begins_no_earlier_than_the_offset() -> None:
     async with FakeJoblet() as joblet:
         job = await joblet.run(prints(b"one\ntwo\nthree\n"))
