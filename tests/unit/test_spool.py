@@ -168,3 +168,52 @@ def test_a_refusing_disk_is_warned_of_once_and_does_not_hold_the_end_of_the_thre
 
     assert len(warnings) == 1
     assert "No such file or directory" in warnings[0]
+
+
+def test_a_log_that_cannot_be_written_does_not_hold_up_the_others(output: Output, tmp_path: Path) -> None:
+    """A hundred turns of another job come through while one log waits for its next try."""
+    writer = Writer(lambda _words: None)
+    read_fd, write_fd = output_pipe()
+    refused = Spool(read_fd, memory_file("refused"), tmp_path / "missing" / "log")
+    os.write(write_fd, b"x")
+    refused.pump()
+    writer.dirty(refused)
+    writer.start()
+
+    for _ in range(100):
+        os.write(output.write_fd, b"y" * 1000)
+        output.spool.pump()
+        writer.dirty(refused)
+        writer.dirty(output.spool)
+        while output.spool.backlog_bytes:
+            assert select.select([writer.event_fd], [], [], 0.4)[0]  # less than the refused one's pause
+            writer.done()
+
+    assert output.spool.path.stat().st_size == 100_000
+    writer.close()
+    os.close(write_fd)
+    refused.close()
+
+
+def test_a_log_is_written_when_the_disk_takes_it_again(output: Output, tmp_path: Path) -> None:
+    """Also one whose job has ended meanwhile; its end is reported only then."""
+    writer = Writer(lambda _words: None)
+    folder = tmp_path / "missing"
+    output.spool.path = folder / "log"
+    os.write(output.write_fd, b"kept")
+    output.close_writer()
+    while output.spool.pump() is not Pumped.ENDED:
+        pass
+    writer.start()
+    writer.finish(Finish(output.spool, tmp_path / "no-work", None, b""))
+    assert select.select([writer.event_fd], [], [], 10)[0]
+    assert writer.done() == [output.spool]
+
+    folder.mkdir()
+    told: list[object] = []
+    while not any(isinstance(what, Finish) for what in told):
+        assert select.select([writer.event_fd], [], [], 10)[0]
+        told += writer.done()
+
+    assert (folder / "log").read_bytes() == b"kept"
+    writer.close()

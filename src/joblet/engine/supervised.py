@@ -241,8 +241,10 @@ class SupervisedEngine:
                 self._why = await lost
             except (OSError, SupervisorFailed) as error:
                 self._why = f"the supervisor cannot be started: {error}"
-            # One that was killed is followed at once; one that never stays is asked less and less often.
+            # One that was killed is followed at once; one that never attaches is asked less and less often.
             failures = 0 if time.monotonic() - began_s > _STEADY_S else failures + 1
+            if self._link is not None:
+                failures = min(failures, 2)
             self._greeting = self._link = None
             self._attached.clear()
             self._fail_starting(self._why)

@@ -8,6 +8,8 @@ Runs in: supervisor, in a thread of its own. May not: touch a job, a descriptor 
 the epoll; import outside the standard library.
 """
 
+import heapq
+import itertools
 import os
 import threading
 import time
@@ -67,6 +69,8 @@ class Writer:
         self._warn = warn
         self._warned_s = -WARN_INTERVAL_S
         self._tasks: deque[Task] = deque()
+        self._later: list[tuple[float, int, Task]] = []
+        self._sequence = itertools.count()
         self._done: deque[Spool | Finish] = deque()
         self._wake = threading.Condition()
         self._idle = False
@@ -121,6 +125,8 @@ class Writer:
 
     def _run(self) -> None:
         while True:
+            if self._later:
+                self._take_due()
             try:
                 task = self._tasks.popleft()
             except IndexError:
@@ -130,35 +136,51 @@ class Writer:
             self._do(task)
 
     def _sleep(self) -> bool:
+        """Until there may be something to do; whether there can be."""
         with self._wake:
             self._idle = True
             while not self._tasks:
                 if self._closing:
-                    return False
-                self._wake.wait()
+                    if not self._later:
+                        return False
+                    self._abandoned = True  # one last try, now
+                    break
+                wait_s = max(0.0, self._later[0][0] - time.monotonic()) if self._later else None
+                if not self._wake.wait(wait_s):
+                    break
             self._idle = False
         return True
+
+    def _take_due(self) -> None:
+        now_s = time.monotonic()
+        while self._later and (self._abandoned or self._later[0][0] <= now_s):
+            self._tasks.append(heapq.heappop(self._later)[2])
+
+    def _again(self, task: Task) -> None:
+        """What the disk refuses waits by itself: the other jobs' logs go on."""
+        if not self._abandoned:
+            heapq.heappush(self._later, (time.monotonic() + RETRY_S, next(self._sequence), task))
 
     def _do(self, task: Task) -> None:
         match task:
             case Spool():
                 # Cleared first: bytes that arrive during the write queue it again.
                 task.queued = False
-                self._store(task)
-                if task.backlog_bytes and not self._abandoned:
+                if not self._store(task):
+                    task.queued = True
+                    self._again(task)
+                elif task.backlog_bytes:
                     self.dirty(task)
                 self._report(task)
             case Finish():
-                self._store(task.spool)
-                if task.spool.backlog_bytes:
-                    if not self._abandoned:
-                        self._put(task)
-                    self._report(task.spool)
+                if not self._store(task.spool):
+                    self._again(task)
+                elif task.spool.backlog_bytes:
+                    self._put(task)
+                else:
+                    self._close(task)
                     return
-                task.spool.close_file()
-                self._note(task)
-                task.work_left = not _remove_empty(task.work)
-                self._report(task)
+                self._report(task.spool)
             case Removal():
                 try:
                     os.unlink(task.path)
@@ -171,18 +193,22 @@ class Writer:
         self._done.append(what)
         os.eventfd_write(self.event_fd, 1)
 
-    def _store(self, spool: Spool) -> None:
+    def _close(self, task: Finish) -> None:
+        task.spool.close_file()
+        self._note(task)
+        task.work_left = not _remove_empty(task.work)
+        self._report(task)
+
+    def _store(self, spool: Spool) -> bool:
+        """Whether the disk took what was asked of it."""
         if not spool.backlog_bytes:
-            return
+            return True
         try:
             spool.store(TURN_BYTES)
         except OSError as error:
             self._warn_once(f"cannot write the log {spool.path}: {error.strerror}; it stays in memory for now")
-            with self._wake:
-                if self._closing:
-                    self._abandoned = True
-                else:
-                    self._wake.wait(RETRY_S)
+            return False
+        return True
 
     def _note(self, task: Finish) -> None:
         if task.note_path is None:
