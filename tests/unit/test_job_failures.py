@@ -1,6 +1,7 @@
 """Starts that fail, a store that refuses, callers that vanish: nothing half-made is left, and no truth is lost."""
 
 import asyncio
+from collections import Counter
 
 import pytest
 
@@ -11,9 +12,11 @@ from joblet.domain.errors import (
     JobNotRunning,
     StorageFailed,
 )
-from joblet.domain.job import Ended, JobState, Running
+from joblet.domain.job import Ended, Job, JobState, Running
+from joblet.ports import JobStore
+from joblet.storage.jobs import JobStoreConfig, open_job_store
 from joblet.testing.clock import pass_time
-from joblet.testing.faults import Faults
+from joblet.testing.faults import Faults, FaultyStore
 from joblet.testing.joblet import FakeJoblet
 from joblet.testing.programs import exits, runs_forever, sleeps
 
@@ -99,13 +102,31 @@ async def test_a_run_whose_caller_is_gone_still_makes_a_whole_job() -> None:
         assert job.phase.exit_code == 3
 
 
-async def test_several_ends_at_once_are_stored_in_one_go() -> None:
-    """Group commit: what is entered while the store writes goes into the next transaction together."""
-    async with FakeJoblet() as joblet:
-        moment = 10.0
-        jobs = [await joblet.run(sleeps(moment - 0.003 * number)) for number in range(20)]
+class SlowStore(FaultyStore):
+    """Takes a moment for each update, and remembers how many ends were asked for at each moment."""
 
-        ends = [await joblet.ended(job) for job in jobs]
+    def __init__(self, store: JobStore) -> None:
+        super().__init__(store, Faults())
+        self.ends: Counter[float] = Counter()
 
-        assert len({ended.ended_ns for ended in ends}) == 1
+    async def update(self, job: Job) -> None:
+        """See `ports.JobStore.update`."""
+        if isinstance(job.phase, Ended):
+            self.ends[asyncio.get_running_loop().time()] += 1
+        await pass_time(1)
+        await super().update(job)
+
+
+async def test_what_ends_while_the_store_writes_is_stored_in_one_go() -> None:
+    """Group commit: what is entered in the meantime goes into the next transaction together."""
+    database = open_job_store(JobStoreConfig())
+    store = SlowStore(database)
+    async with FakeJoblet(store=store) as joblet:
+        jobs = [await joblet.run(sleeps(10 + 0.01 * number)) for number in range(20)]
+
+        for job in jobs:
+            await joblet.ended(job)
+
+        assert list(store.ends.values()) == [1, 19]
         assert joblet.store.unfinished() == []
+    await database.close()
