@@ -8,7 +8,7 @@ same size, with the same certificates. Either reader is a process of its own, an
 to its last, so that neither start nor handshake counts.
 
 Runs in: the contributor's terminal, as root; server, job, the peer's server and both readers as processes of their own.
-Source: issue, "Benchmarks" (f): at least 0.5 times raw TLS.
+Source: docs/contributors.md, "Benchmarks": at least 0.5 times raw TLS.
 """
 
 import socket

@@ -8,7 +8,7 @@ no job was running, all divided by the jobs. PSS (smaps_rollup) shares a page am
 counted twice. The peer is the command itself.
 
 Runs in: the contributor's terminal, as root; the server and its jobs as processes of their own.
-Source: issue, "Benchmarks" (e): at most 0.8 MB a job; proc_pid_smaps_rollup(5).
+Source: docs/contributors.md, "Benchmarks": at most 0.8 MB a job; proc_pid_smaps_rollup(5).
 """
 
 import sys

@@ -7,7 +7,7 @@ The client's clock runs from the call to its answer: the job is then durable and
 its fork to its end. The two take turns; a job has ended before bwrap's turn, which is not timed.
 
 Runs in: the contributor's terminal, as root; the server and its jobs as processes of their own.
-Source: issue, "Benchmarks" (b): p50 at most 1.2 times bwrap's spawn.
+Source: docs/contributors.md, "Benchmarks": p50 at most 1.2 times bwrap's spawn.
 """
 
 import sys

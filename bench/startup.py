@@ -10,7 +10,7 @@ Ours is compiled first, as an installed package is: without bytecode (PYTHONDONT
 install) `list` takes a quarter longer.
 
 Runs in: a contributor's terminal. Needs no root.
-Source: issue, "Benchmarks" (d): `--help` at most 3 times, `list` at most 9 times bare Python.
+Source: docs/contributors.md, "Benchmarks": `--help` at most 3 times, `list` at most 9 times bare Python.
 """
 
 import argparse

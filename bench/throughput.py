@@ -7,8 +7,8 @@ Each job is one RunJob, one log stream that ends with the job, and one GetJobSta
 both run the same number of `true`; client, server, supervisor, jobs and bwrap share the machine.
 
 Runs in: the contributor's terminal, as root; the server and its jobs as processes of their own.
-Source: issue, "Benchmarks" (c): at 16 in flight at least 0.6 times bwrap's rate, and 250 jobs a second where the
-machine allows.
+Source: docs/contributors.md, "Benchmarks": at 16 in flight at least 0.6 times bwrap's rate, and 250 jobs a
+second where the machine allows.
 """
 
 import asyncio

@@ -5,7 +5,7 @@ Libraries raise it; `admin/main.py` and `rnx/main.py` print it and exit. It is n
 `JobletError`: those cross the wire, a complaint is about this machine's files and flags.
 
 Runs in: command lines, server loop at start. May not: import anything but the standard library.
-Source: style.md, "Errors".
+Source: docs/contributors.md, "Style".
 """
 
 

@@ -5,7 +5,7 @@ The server's configuration: every key, its default, and where it is read from.
 documentation and `joblet config keys` are printed from it.
 
 Runs in: server loop at start, command lines. May not: know the machine (limits are checked against it later).
-Source: API specification, "Server Configuration"; design, "Environments" for isolation.cgroups.
+Source: API specification, "Server Configuration"; docs/administrators.md, "Limits and cgroups".
 """
 
 import re

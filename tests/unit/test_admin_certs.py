@@ -37,7 +37,7 @@ def names(path: Path) -> list[str]:
     return [*extension.get_values_for_type(x509.DNSName), *addresses]
 
 
-def test_init_writes_the_ten_files_of_the_design(certs: Path) -> None:
+def test_init_writes_the_ten_files_that_others_rely_on(certs: Path) -> None:
     assert {path.name for path in certs.iterdir()} == TEN
     assert {path.name for path in certs.iterdir() if stat.S_IMODE(path.stat().st_mode) == 0o600} == {
         name for name in TEN if name.endswith("key.pem")

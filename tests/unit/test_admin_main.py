@@ -97,12 +97,12 @@ def test_an_error_that_nobody_foresaw_says_so_without_a_traceback() -> None:
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
         "joblet: internal error: KeyError: 'x'",
-        "        this is a fault in joblet: JOBLET_TRACEBACK=1 shows where",
+        "        this is a fault in joblet: JOBLET_DEBUG=1 shows where",
     ]
 
 
 def test_the_traceback_is_shown_to_who_asks_for_it() -> None:
-    done = run("config", "keys", code=BROKEN.format(error="KeyError('x')"), JOBLET_TRACEBACK="1")
+    done = run("config", "keys", code=BROKEN.format(error="KeyError('x')"), JOBLET_DEBUG="1")
 
     assert done.returncode == 1
     assert done.stderr.startswith("Traceback")

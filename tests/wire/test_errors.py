@@ -1,4 +1,8 @@
-"""Every error a user can meet: its code and its exact message, over real TLS. Source: design, "The wire"."""
+"""
+Every error a user can meet: its code and its exact message, over real TLS.
+
+Runs in: pytest. Source: API specification, "Error Handling".
+"""
 
 from collections.abc import Awaitable, Callable
 

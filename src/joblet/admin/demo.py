@@ -6,7 +6,7 @@ user would type it. The exit status is 0 only when the job COMPLETED with exit c
 
 Runs in: a terminal, with the server and `rnx` as processes of their own. May not: use a port or folder that
 others could use.
-Source: design, "The product".
+Source: docs/contributors.md, "What others rely on".
 """
 
 import argparse

@@ -2,7 +2,7 @@
 `joblet doctor`: examines this machine and this installation, and names the command that mends what is missing.
 
 Runs in: an administrator's terminal. May not: change anything; send anything over the network.
-Source: design, "Environments"; checks in `machine.py` and `installation.py`.
+Source: docs/administrators.md, "What a machine needs"; checks in `machine.py` and `installation.py`.
 """
 
 import argparse

@@ -6,7 +6,7 @@ end; its mounts live in its own namespace and go with it. When no supervisor ans
 killed one left, and then ends that. What was stored (database, logs) stays.
 
 Runs in: an administrator's terminal. May not: signal a process by a number alone (pidfds, and its arguments checked).
-Source: design, "The product"; pidfd_open(2); `engine/protocol.py`, Down.
+Source: docs/contributors.md, "What others rely on"; pidfd_open(2); `engine/protocol.py`, Down.
 """
 
 import argparse

@@ -2,7 +2,7 @@
 Examines an installation for `joblet doctor`: configuration, certificates, state folder, port, open files.
 
 Runs in: an administrator's terminal. May not: change anything (the port is bound and let go).
-Source: design, "The product"; API specification, "Server Configuration".
+Source: docs/contributors.md, "What others rely on"; API specification, "Server Configuration".
 """
 
 import datetime

@@ -2,7 +2,7 @@
 Examines the machine for `joblet doctor`: the kernel, its namespaces and calls, cgroups.
 
 Runs in: an administrator's terminal; what changes a process (unshare) happens in a child. May not: change the machine.
-Source: design, "Processes"; versions from the manual pages of the calls.
+Source: docs/contributors.md, "The processes"; versions from the manual pages of the calls.
 """
 
 import errno

@@ -2,10 +2,10 @@
 `joblet`: the administrator's command line.
 
 One module a verb, loaded only when it is asked for. Whatever goes wrong is told in words: 1 for a failure,
-2 for a command that cannot be understood, 130 after Ctrl-C; a traceback only for whoever sets JOBLET_TRACEBACK.
+2 for a command that cannot be understood, 130 after Ctrl-C; a traceback only for whoever sets JOBLET_DEBUG.
 
 Runs in: an administrator's terminal, systemd. May not: load anything heavy before the verb is known.
-Source: design, "The product".
+Source: docs/contributors.md, "What others rely on".
 """
 
 import argparse
@@ -127,7 +127,7 @@ def _sentence(what: str) -> str:
 
 def _tell(error: Exception) -> int:
     """The error in words; one that nobody foresaw says so."""
-    if os.environ.get("JOBLET_TRACEBACK"):
+    if os.environ.get("JOBLET_DEBUG"):
         import traceback
 
         traceback.print_exception(error)
@@ -140,7 +140,7 @@ def _tell(error: Exception) -> int:
     else:
         words = (
             f"internal error: {type(error).__name__}: {error}\n"
-            "this is a fault in joblet: JOBLET_TRACEBACK=1 shows where"
+            "this is a fault in joblet: JOBLET_DEBUG=1 shows where"
         )
     first, *others = words.splitlines() or [type(error).__name__]
     print(f"joblet: {first}", file=sys.stderr)

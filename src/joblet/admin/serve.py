@@ -2,7 +2,7 @@
 `joblet serve`: the server, in the foreground.
 
 Runs in: server loop. May not: print to standard output; import anything before the process shows its state folder.
-Source: design, "The product" ("every Joblet process outside a job shows its state folder in its argv").
+Source: docs/contributors.md, "What others rely on" (every process shows its state folder among its arguments).
 """
 
 import argparse

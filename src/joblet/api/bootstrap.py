@@ -5,7 +5,7 @@
     SIGTERM: take no more calls ─► finish unary calls, end streams ─► let go of engine, store, folder; jobs run on
 
 Runs in: server loop. May not: import grpc, or what imports it, before `tls.allow_only_tls_1_3` has run.
-Source: design, "Processes" and "State".
+Source: docs/contributors.md, "The processes" and "After a crash".
 """
 
 import asyncio

@@ -10,7 +10,7 @@ One table decides. A row is what the store says, a column what the engine says:
     ended, or absent | kill it               | nothing            | nothing
 
 Runs in: server loop. May not: do I/O, read a clock.
-Source: design, "State": nothing is reported RUNNING that is not, and what a crash left half-made is removed.
+Source: docs/contributors.md, "After a crash".
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence

@@ -11,7 +11,7 @@ ever replacing one (link(2) refuses) unless told to. A failure on the way takes 
 a power cut in the middle of a forced replacement can leave old and new files side by side.
 
 Runs in: command lines. May not: know what a certificate is.
-Source: API specification, "Certificate Files Required"; design, "The product".
+Source: API specification, "Certificate Files Required"; docs/contributors.md, "What others rely on".
 """
 
 import contextlib

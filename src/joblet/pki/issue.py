@@ -5,7 +5,7 @@ Makes certificates: an authority, a server's, a client's.
     server  CN=<first host>, O=<organisation>               serverAuth, names and addresses in the SAN
     client  CN=<name>, OU=<role>, O=<organisation>          clientAuth
 
-Keys are ECDSA P-256: small, fast, and with such a server key TLS 1.2 can be shut out (design, "Security").
+Keys are ECDSA P-256: small, fast, and with such a server key TLS 1.2 can be shut out (`api/tls.py`).
 
 Runs in: command lines. May not: touch files (`files.py` does), read a clock.
 Source: API specification, "Certificate Requirements"; RFC 5280, sections 4.1 and 4.2.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 VERBS: Final = ("run", "status", "list", "stop", "log", "wait")
 
-# The specification knows these; they have issues of their own.
+# The specification names these, and this version does not have them yet.
 _LATER: Final = ("runtime", "volume", "network", "monitor", "workflow")
 
 _TOP_FLAGS: Final = (*GLOBAL_FLAGS, Flag("version", "bool", "Print the version"))

@@ -9,7 +9,7 @@ killed in between, the end is found again. Of a job that is started: its end wai
 start, and without a record it does not run on.
 
 Runs in: server loop. May not: block, start a thread, know gRPC, SQLite or the kernel.
-Source: design, "State"; API specification, "Log Levels and Format".
+Source: docs/contributors.md, "After a crash"; API specification, "Log Levels and Format".
 """
 
 import asyncio

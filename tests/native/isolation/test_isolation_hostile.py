@@ -2,7 +2,7 @@
 What a job tries and must not achieve.
 
 Runs in: pytest, as root.
-Source: issue "the main job", hostile jobs; design.md, "Security".
+Source: docs/users.md, "What a job sees"; docs/administrators.md, "Security model".
 """
 
 import os
