@@ -2,7 +2,7 @@
 The gRPC server: every service registered, one port, and an orderly end.
 
 Runs in: server loop. May not: know how the services it is given were made (`bootstrap.py` does).
-Source: design, "The wire"; API specification, "Server Configuration".
+Source: docs/contributors.md, "The wire"; API specification, "Server Configuration".
 """
 
 import socket
