@@ -168,6 +168,10 @@ class JobStore(Protocol):
         """Every job, oldest first."""
         ...
 
+    def older_than(self, job_id: JobId | None, limit: int) -> Sequence[Job]:
+        """The next jobs before this one, newest first, at most `limit`; None to begin with the newest of all."""
+        ...
+
     def unfinished(self) -> Sequence[Job]:
         """Every job that has not ended."""
         ...

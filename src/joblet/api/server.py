@@ -73,8 +73,8 @@ class WireOptions:
 class JobServicer(JobCalls, LogCalls, WorkflowCalls, joblet_pb2_grpc.JobServiceServicer):
     """JobService; JobletService is the same object under its older name."""
 
-    def __init__(self, jobs: Jobs, logs: Logs, options: WireOptions) -> None:
-        JobCalls.__init__(self, jobs)
+    def __init__(self, jobs: Jobs, logs: Logs, options: WireOptions, log: ServerLog) -> None:
+        JobCalls.__init__(self, jobs, log, max_send_bytes=options.max_send_bytes)
         LogCalls.__init__(self, logs, stall_timeout_s=options.stall_timeout_s)
 
 
@@ -84,7 +84,7 @@ class Server:
     def __init__(self, jobs: Jobs, logs: Logs, options: WireOptions, log: ServerLog) -> None:
         self._calls = Calls(log)
         self._server = aio.server(interceptors=[self._calls], options=options.as_grpc())
-        servicer = JobServicer(jobs, logs, options)
+        servicer = JobServicer(jobs, logs, options, log)
         joblet_pb2_grpc.add_JobServiceServicer_to_server(servicer, self._server)
         joblet_pb2_grpc.add_JobletServiceServicer_to_server(
             cast("joblet_pb2_grpc.JobletServiceServicer", servicer), self._server

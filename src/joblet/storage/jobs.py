@@ -123,6 +123,17 @@ class JobStoreAdapter:
         """See `ports.JobStore.all`."""
         return [_job(row) for row in self._database.read(f"{_SELECT} ORDER BY created_ns, rowid")]
 
+    def older_than(self, job_id: JobId | None, limit: int) -> Sequence[Job]:
+        """See `ports.JobStore.older_than`."""
+        where, values = "", (limit,)
+        if job_id is not None:
+            where, values = (
+                "WHERE (created_ns, rowid) < (SELECT created_ns, rowid FROM jobs WHERE id = ?)",
+                (job_id, limit),
+            )
+        rows = self._database.read(f"{_SELECT} {where} ORDER BY created_ns DESC, rowid DESC LIMIT ?", values)
+        return [_job(row) for row in rows]
+
     def unfinished(self) -> Sequence[Job]:
         """See `ports.JobStore.unfinished`."""
         # Literals, not parameters: only then may SQLite use the partial index.

@@ -107,6 +107,10 @@ class FaultyStore:
         """See `ports.JobStore.all`."""
         return self._store.all()
 
+    def older_than(self, job_id: JobId | None, limit: int) -> Sequence[Job]:
+        """See `ports.JobStore.older_than`."""
+        return self._store.older_than(job_id, limit)
+
     def unfinished(self) -> Sequence[Job]:
         """See `ports.JobStore.unfinished`."""
         return self._store.unfinished()

@@ -183,6 +183,23 @@ async def jobs_are_listed_oldest_first(subject: JobStoreSubject) -> None:
     await store.close()
 
 
+async def jobs_are_read_backwards_in_pieces(subject: JobStoreSubject) -> None:
+    """`JobStore.older_than`: each job once, also those of the same nanosecond, also when new ones come meanwhile."""
+    store = subject.open()
+    jobs = [a_job(created_ns=created_ns) for created_ns in (30, 10, 20, 20)]
+    for job in jobs:
+        await store.add(job)
+
+    first = store.older_than(None, 2)
+    await store.add(a_job(created_ns=40))
+    second = store.older_than(first[-1].id, 1)
+    third = store.older_than(second[-1].id, 10)
+
+    assert [job.id for job in (*first, *second, *third)] == [jobs[0].id, jobs[3].id, jobs[2].id, jobs[1].id]
+    assert store.older_than(third[-1].id, 10) == []
+    await store.close()
+
+
 async def only_jobs_that_have_not_ended_are_unfinished(subject: JobStoreSubject) -> None:
     """`JobStore.unfinished`."""
     store = subject.open()
@@ -217,6 +234,7 @@ JOB_STORE_CONTRACT: Final[Sequence[Callable[[JobStoreSubject], Awaitable[None]]]
     writes_happen_in_the_order_they_were_asked_for,
     a_prefix_matches_what_begins_with_it,
     jobs_are_listed_oldest_first,
+    jobs_are_read_backwards_in_pieces,
     only_jobs_that_have_not_ended_are_unfinished,
     an_unknown_job_is_none,
 )
