@@ -14,6 +14,7 @@ import pytest
 from scripted import DEADLINE_S, JOB_ID, CuttingProxy, Scripted, ScriptedJob, serving, write_certificates
 
 from joblet.client import AsyncJobletClient, Credentials, JobletClient, JobNotFound, ServerUnreachable
+from joblet.wire import joblet_pb2 as pb
 
 LOG = random.Random(20240115).randbytes(1_000_000)
 
@@ -161,6 +162,39 @@ def test_wait_returns_when_the_job_has_ended_and_asks_for_none_of_its_log(
 
     assert (status.exit_code, status.status) == (3, "FAILED")
     assert [request.offset > len(LOG) for request in script.asked if hasattr(request, "offset")] == [True]
+
+
+WAITED = [pb.RunJobReq, pb.GetJobLogsReq, pb.GetJobStatusReq]
+
+
+def test_a_job_run_and_waited_for_takes_three_calls(
+    script: Scripted, proxy: CuttingProxy, credentials: Credentials
+) -> None:
+    """Its whole id is known from the start, so its status is asked for only once it has ended."""
+    with JobletClient(proxy.address, credentials) as client:
+        client.wait(client.run_job("true").id)
+
+    assert [type(request) for request in script.asked] == WAITED
+
+
+def test_the_asynchronous_client_takes_no_more_calls_either(
+    script: Scripted, proxy: CuttingProxy, credentials: Credentials
+) -> None:
+    async def waited() -> None:
+        async with AsyncJobletClient(proxy.address, credentials) as client:
+            await client.wait((await client.run_job("true")).id)
+
+    asyncio.run(waited())
+
+    assert [type(request) for request in script.asked] == WAITED
+
+
+def test_wait_for_a_server_that_never_answered_fails_at_once(proxy: CuttingProxy, credentials: Credentials) -> None:
+    """Patience is for a server that was there: this one may be another's address."""
+    proxy.refuse()
+
+    with JobletClient(proxy.address, credentials) as client, pytest.raises(ServerUnreachable):
+        client.wait(JOB_ID)
 
 
 def test_wait_outlasts_a_lost_connection(script: Scripted, proxy: CuttingProxy, credentials: Credentials) -> None:
