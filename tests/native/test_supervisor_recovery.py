@@ -5,6 +5,7 @@ Runs in: pytest, as root.
 """
 
 import asyncio
+import contextlib
 import os
 import random
 import re
@@ -41,16 +42,17 @@ def command_of(init_pid: int) -> int:
     return int(children[0]) if children else 0
 
 
+def end_of(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        pidfd = os.pidfd_open(pid)
+        assert select.select([pidfd], [], [], 60)[0]
+        os.close(pidfd)
+
+
 def wait_for_end_of_command(init_pid: int) -> None:
     pid = command_of(init_pid)
-    if not pid:
-        return
-    try:
-        pidfd = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    assert select.select([pidfd], [], [], 60)[0]
-    os.close(pidfd)
+    if pid:
+        end_of(pid)
 
 
 def has_attached_more_than(real: "RealEngine", times: int) -> bool:
@@ -105,6 +107,26 @@ def test_jobs_that_end_while_nothing_watches_are_told_truly(on_real_engine: "Cal
             ended = await real.end(job_id)
             assert ended.exit_code == code
             assert real.log(job_id) == printed("a")
+
+    on_real_engine(scenario)
+
+
+def test_a_job_that_is_still_being_cleaned_up_after_is_not_called_running(
+    on_real_engine: "Callable[[Scenario], None]",
+) -> None:
+    """Its end is known to the next supervisor, and told when the last of its files is gone."""
+
+    async def scenario(real: "RealEngine") -> None:
+        job_id, running = await real.start("sh", "-c", "seq 30000 | xargs touch; exit 3")
+        await real.drop()
+        real.kill_supervisor()
+        await asyncio.to_thread(wait_for_end_of_command, running.pid)
+
+        attached = await real.attach()
+
+        assert (job_id in attached.running, job_id in attached.ended) == (False, True)
+        assert (await real.end(job_id)).exit_code == 3
+        assert list(real.folder.work.iterdir()) == []
 
     on_real_engine(scenario)
 
@@ -214,5 +236,27 @@ def test_nothing_is_left_of_jobs_that_are_taken_down(on_real_engine: "Callable[[
 
         await real.attach()
         assert (await real.end(job_id)).state is JobState.STOPPED
+
+    on_real_engine(scenario)
+
+
+def test_a_job_whose_status_file_is_damaged_is_still_owned(on_real_engine: "Callable[[Scenario], None]") -> None:
+    """A line that nobody knows costs nothing; without a record that fits, its processes go rather than run unowned."""
+
+    async def scenario(real: "RealEngine") -> None:
+        kept, _ = await real.start("sleep", "60")
+        lost, running = await real.start("sleep", "60")
+        await real.drop()
+        real.kill_supervisor()
+        with real.folder.status(kept).open("ab") as file:
+            file.write(b"a line of a later version\n")
+        record = real.folder.status(lost).read_bytes()
+        real.folder.status(lost).write_bytes(record.replace(lost.encode(), b"another-id"))
+
+        attached = await real.attach()
+
+        assert attached.running.keys() == {kept}
+        await asyncio.to_thread(end_of, running.pid)
+        assert not real.folder.status(lost).exists()
 
     on_real_engine(scenario)

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # -I -S: nothing e
 from joblet import servicemanager
 from joblet.logs.writer import Writer
 from joblet.statefolder import StateFolder
-from joblet.supervisor.launcher import Zygote
+from joblet.supervisor.launcher import Zygote, ZygoteDied
 from joblet.supervisor.linux import tree
 from joblet.supervisor.linux.cgroups.tree import Cgroups, CgroupsUnavailable, open_slice
 from joblet.supervisor.loop import Loop
@@ -187,8 +187,10 @@ def _zygote(folder: StateFolder) -> tuple[Zygote | None, Broken | None]:
         return Zygote.start(folder.root, folder.tree), None
     except OSError as error:
         words = (error.strerror or str(error)).lower()
-        log.error("jobs cannot be isolated: %s", error)
-        return None, Broken("isolation", words)
+    except (ZygoteDied, ValueError) as error:  # ValueError: no seccomp filter is known for this processor
+        words = str(error)
+    log.error("jobs cannot be isolated: %s", words)
+    return None, Broken("isolation", words)
 
 
 def _listen(folder: StateFolder) -> socket.socket:

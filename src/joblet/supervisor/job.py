@@ -19,7 +19,9 @@ import json
 import os
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Final, Protocol
 
 from joblet.domain.job import STOP_GRACE_MS, Usage
@@ -27,7 +29,6 @@ from joblet.engine.protocol import JobEnd
 from joblet.logs.spool import PIPE_BYTES, Pumped, Spool
 from joblet.logs.writer import Finish, Writer
 from joblet.statefolder import StateFolder
-from joblet.supervisor.launcher import Zygote
 from joblet.supervisor.linux.cgroups.tree import Cgroup, LimitEvents
 from joblet.supervisor.loop import READABLE, Loop, Timer
 from joblet.supervisor.outcome import Evidence, outcome
@@ -51,9 +52,8 @@ class Owner(Protocol):
     folder: StateFolder
     cleanup_timeout_s: float
 
-    @property
-    def zygote(self) -> Zygote:
-        """Who removes what a job left in its work folder."""
+    def remove_tree(self, path: Path, done: Callable[[], None]) -> None:
+        """Remove what a job left in its work folder, then call back, whether or not all of it is gone."""
 
     def job_started(self, job: "SupervisedJob") -> None:
         """Its command runs (or could not be executed and has already ended)."""
@@ -101,6 +101,11 @@ class SupervisedJob:
         self._stored = False
         self._cleaning = False
         self._cgroup_deadline_s: float | None = None
+
+    @property
+    def concluding(self) -> bool:
+        """Whether its end is known and on its way: only what is left of the job has still to go."""
+        return self._end is not None
 
     # Launch
 
@@ -254,7 +259,7 @@ class SupervisedJob:
     def _read_status(self) -> Status | None:
         try:
             return read_status(self._status_path)
-        except (OSError, ValueError) as error:  # not what its init wrote: one job's file must not end the supervisor
+        except OSError as error:  # one job's file must not end the supervisor
             self.owner.warn("ERROR", "status file unreadable", jobId=self.job_id, why=str(error))
             return None
 
@@ -356,11 +361,13 @@ class SupervisedJob:
         """Its log is on disk. With files left in its work folder, those go first."""
         self._kill_init()
         if work_left:
-            self.owner.zygote.remove_tree(str(self._work_path), self._work_removed)
+            self.owner.remove_tree(self._work_path, self._work_removed)
         else:
             self._work_removed()
 
     def _work_removed(self) -> None:
+        if os.path.lexists(self._work_path):
+            self.owner.warn("WARN", "work folder not removed", jobId=self.job_id, path=str(self._work_path))
         self._stored = True
         self._clean_up()
 

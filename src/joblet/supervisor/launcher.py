@@ -151,13 +151,16 @@ class Zygote:
         Raises:
             OSError: It could not be started.
             ZygoteDied: It ended before it was ready, with its words.
+            ValueError: No seccomp filter is known for this processor.
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         state = os.fspath(state_dir)
         tree = os.fspath(tree_path)
         # -OO and compiled beforehand: docstrings, and what a compiler leaves in the heap, would be copied for each job.
-        for module in ZYGOTE_MODULES:
-            py_compile.compile(str(_SOURCE / module), optimize=2)
+        with contextlib.suppress(OSError):  # an installation nobody may write to is only somewhat slower
+            for module in ZYGOTE_MODULES:
+                py_compile.compile(str(_SOURCE / module), optimize=2)
+        filters = [filter_for(taker) for taker in (Taker.ZYGOTE, Taker.INIT)]
         options = ("-I", "-S", "-E", "-OO", "-X", "utf8")
         argv = [sys.executable, *options, str(_PROGRAM), "--state", state, "--tree", tree]
         try:
@@ -176,8 +179,8 @@ class Zygote:
         finally:
             theirs.close()
         with contextlib.suppress(BrokenPipeError):
-            ours.send(filter_for(Taker.ZYGOTE))
-            ours.send(filter_for(Taker.INIT))
+            for program in filters:
+                ours.send(program)
         try:
             hello = ours.recv(_REPLY_BYTES)
         except ConnectionResetError:  # it left a packet unread; what it said comes next
@@ -325,7 +328,7 @@ class Zygote:
 
 
 def _encode(request: LaunchRequest) -> bytes:
-    """Fields with a NUL after each: the child that reads it knows nothing but bytes.split. See `init.read_spec`."""
+    """Fields with a NUL after each: the child that reads it knows nothing but bytes.split. See `init.Spec`."""
     fields = [
         request.job_id.encode(),
         b"%d" % request.uid,

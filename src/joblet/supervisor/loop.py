@@ -15,20 +15,29 @@ from typing import Final
 READABLE: Final = select.EPOLLIN
 WRITABLE: Final = select.EPOLLOUT
 _BATCH: Final = 256
+_FEW: Final = 256
 
 
 class Timer:
     """A callback at a moment; `cancel` makes it never happen."""
 
-    __slots__ = ("_callback", "at_s")
+    __slots__ = ("_callback", "_loop", "at_s")
 
-    def __init__(self, at_s: float, callback: Callable[[], None]) -> None:
+    def __init__(self, loop: "Loop", at_s: float, callback: Callable[[], None]) -> None:
         self.at_s = at_s
+        self._loop = loop
         self._callback: Callable[[], None] | None = callback
+
+    @property
+    def waits(self) -> bool:
+        """Whether it has neither happened nor been cancelled."""
+        return self._callback is not None
 
     def cancel(self) -> None:
         """Forget the callback; harmless when it has happened."""
-        self._callback = None
+        if self._callback is not None:
+            self._callback = None
+            self._loop.timer_cancelled()
 
     def fire(self) -> None:
         """Call back, once."""
@@ -50,6 +59,7 @@ class Loop:
         self._callbacks: dict[int, Callable[[int], None]] = {}
         self._timers: list[tuple[float, int, Timer]] = []
         self._sequence = itertools.count()
+        self._cancelled = 0
         self._running = True
 
     def watch(self, fd: int, callback: Callable[[int], None], events: int = READABLE) -> None:
@@ -68,9 +78,22 @@ class Loop:
 
     def after(self, delay_s: float, callback: Callable[[], None]) -> Timer:
         """Call back once, after a delay in seconds of monotonic time (whole milliseconds, rounded up)."""
-        timer = Timer(time.monotonic() + delay_s, callback)
+        timer = Timer(self, time.monotonic() + delay_s, callback)
         heapq.heappush(self._timers, (timer.at_s, next(self._sequence), timer))
         return timer
+
+    @property
+    def timers(self) -> int:
+        """Timers held, cancelled ones not yet dropped among them."""
+        return len(self._timers)
+
+    def timer_cancelled(self) -> None:
+        """Drop cancelled timers once they are the most: at 100 jobs/s with an hour's timeout they held 67 MB."""
+        self._cancelled += 1
+        if self._cancelled > _FEW and self._cancelled > len(self._timers) // 2:
+            self._timers = [entry for entry in self._timers if entry[2].waits]
+            heapq.heapify(self._timers)
+            self._cancelled = 0
 
     def stop(self) -> None:
         """Leave `run` after the callback under way."""
@@ -94,4 +117,8 @@ class Loop:
     def _fire_due(self) -> None:
         now = time.monotonic()
         while self._timers and self._timers[0][0] <= now:
-            heapq.heappop(self._timers)[2].fire()
+            timer = heapq.heappop(self._timers)[2]
+            if timer.waits:
+                timer.fire()
+            else:
+                self._cancelled -= 1

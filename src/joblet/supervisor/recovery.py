@@ -9,10 +9,10 @@ Runs in: supervisor, before it listens: it may read the disk here, nothing waits
 May not: import outside the standard library.
 """
 
-import contextlib
 import logging
 import os
 import shutil
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -38,24 +38,29 @@ def recover(owner: Owner, cgroups: Cgroups | None) -> list[Found]:
     """
     found: list[Found] = []
     for path in sorted(owner.folder.run.iterdir()):
-        status = _status(path)
+        try:
+            status = read_status(path)
+        except OSError as error:
+            # Left for the next start: its job may be alive, and nothing of it is ours to judge unread.
+            log.error("%s: %s", path, error.strerror)
+            continue
         record = _record(path, status)
         if status is None or record is None:
-            # Its init checks that the supervisor lives only after the whole record is written: it never ran.
-            with contextlib.suppress(OSError):
-                path.unlink()
+            # Its init checks that the supervisor lives only after the whole record is written: it never ran,
+            # or it is one that nobody can own any more.
+            _end_unknown(status)
+            path.unlink(missing_ok=True)
             continue
         found.append(_take_over(owner, cgroups, record, status))
     _remove_unknown(owner.folder, cgroups, {job.job_id: job for job, _, _ in found})
     return found
 
 
-def _status(path: Path) -> Status | None:
-    try:
-        return read_status(path)
-    except (OSError, ValueError) as error:
-        log.warning("%s", error)
-        return None
+def _end_unknown(status: Status | None) -> None:
+    if status is not None and (init := reattach(status)) is not None:
+        signal.pidfd_send_signal(init[0], signal.SIGKILL)
+        for fd in init:
+            os.close(fd)
 
 
 def _record(path: Path, status: Status | None) -> Record | None:

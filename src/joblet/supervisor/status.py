@@ -13,6 +13,7 @@ Init appends one line per event, each with a single write, and adds 1 to the job
 Runs in: supervisor. May not: block on anything but the local disk, import outside the standard library.
 """
 
+import contextlib
 import errno
 import os
 from collections.abc import Iterator
@@ -78,7 +79,7 @@ def read_status(path: str | os.PathLike[str]) -> Status | None:
         What is known; None when there is no file.
 
     Raises:
-        ValueError: A complete line is none of the above: the file is not a status file, or of another version.
+        OSError: It cannot be read.
     """
     try:
         with open(path, "rb") as file:
@@ -88,10 +89,9 @@ def read_status(path: str | os.PathLike[str]) -> Status | None:
         return None
     status = Status(file=(found.st_dev, found.st_ino))
     for line in _complete_lines(data):
-        try:
+        # A line of a later version, or damage, must not hide the ones that are known: a living job depends on them.
+        with contextlib.suppress(ValueError, IndexError):
             status = _after(status, line)
-        except (ValueError, IndexError):
-            raise ValueError(f"{os.fspath(path)}: not a line of a status file: {line[:80]!r}") from None
     return status
 
 

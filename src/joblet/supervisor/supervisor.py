@@ -5,10 +5,12 @@ Runs in: supervisor. May not: block, fork, import outside the standard library.
 Source: `engine/protocol.py` for what it says and hears.
 """
 
+import logging
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from joblet.domain.limits import Limits
@@ -38,6 +40,8 @@ from joblet.supervisor.launcher import Launched, LaunchFailed, LaunchRequest, Zy
 from joblet.supervisor.linux.cgroups.tree import CgroupError, Cgroups
 from joblet.supervisor.loop import Loop
 from joblet.supervisor.record import Record
+
+log = logging.getLogger("joblet.supervisor")
 
 FIRST_JOB_UID: Final = 1_900_000_000  # above every range that systemd's UIDS-GIDS document assigns
 MAX_JOBS: Final = 65_536
@@ -127,7 +131,7 @@ class Supervisor:
         self._expects_server = True
         loop.watch(writer.event_fd, self._disk_progress)
         if zygote is not None:
-            loop.watch(zygote.fd, self._zygote_ready)
+            loop.watch(zygote.fd, lambda _events: self._launcher_tells(zygote))
 
     # Servers
 
@@ -149,7 +153,8 @@ class Supervisor:
         self._expects_server = False
         self._end_if_idle()
 
-    def _disconnected(self, connection: Connection, _why: str) -> None:
+    def _disconnected(self, connection: Connection, why: str) -> None:
+        log.info("a connection ended: %s", why)
         self._connections.discard(connection)
         for job_id in [job_id for job_id, watchers in self._watchers.items() if connection in watchers]:
             self._unwatch(connection, job_id)
@@ -183,18 +188,21 @@ class Supervisor:
 
     def _greet(self, connection: Connection, hello: Hello) -> None:
         if hello.version != VERSION:
+            connection.send(Attach(VERSION, {}, [], ""))  # so that it knows what to say
             connection.close(f"protocol version {hello.version} is not {VERSION}")
             return
         connection.greeted = True
-        running = {job.job_id: [job.started_ns, job.pid] for job in self._jobs.values() if job.started_ns}
-        connection.send(Attach(VERSION, running, list(self._ends), self._limits_enforced))
+        started = [job for job in self._jobs.values() if job.started_ns]
+        running = {job.job_id: [job.started_ns, job.pid] for job in started if not job.concluding}
+        # A concluding job's end follows by itself, to this connection too.
+        ended = [*self._ends, *(job.job_id for job in started if job.concluding)]
+        connection.send(Attach(VERSION, running, ended, self._limits_enforced))
         for end in self._ends.values():
             connection.send(end)
 
     def _broadcast(self, message: Message) -> None:
-        for connection in list(self._connections):
-            if connection.greeted:
-                connection.send(message)
+        for connection in [each for each in self._connections if each.greeted]:
+            connection.send(message)
 
     # Starting
 
@@ -214,16 +222,11 @@ class Supervisor:
             return
         self._add(job)
         self._starters[job.job_id] = connection
+        assert self._zygote is not None  # else every start is refused
         try:
-            self.zygote.launch(request)
+            self._zygote.launch(request)
         except OSError as error:
             job.launch_failed((error.strerror or str(error)).lower())
-
-    @property
-    def zygote(self) -> Zygote:
-        """Who launches; there is one wherever a job is."""
-        assert self._zygote is not None
-        return self._zygote
 
     def _refusal(self, job_id: str) -> Broken | None:
         if self._going_down:
@@ -281,9 +284,9 @@ class Supervisor:
         self._received_bytes += job.spool.backlog_bytes
         self._stored_bytes[job.spool] = job.spool.stored_bytes
 
-    def _zygote_ready(self, _events: int) -> None:
+    def _launcher_tells(self, zygote: Zygote) -> None:
         try:
-            replies = self.zygote.replies()
+            replies = zygote.replies()
         except ZygoteDied as error:
             raise RestartNeeded(str(error)) from None
         for reply in replies:
@@ -327,6 +330,13 @@ class Supervisor:
             self.warn("WARN", "log memory is full: jobs wait for the disk", bytes=str(self._received_bytes))
         self._held.add(job)
         return False
+
+    def remove_tree(self, path: Path, done: Callable[[], None]) -> None:
+        """In a process of its own; left where none can be made (a predecessor's job, and no privilege any more)."""
+        if self._zygote is None:
+            done()
+        else:
+            self._zygote.remove_tree(path, done)
 
     def warn(self, level: str, message: str, **fields: str) -> None:
         """A line for the log of every server that listens."""
