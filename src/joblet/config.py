@@ -182,14 +182,15 @@ KEYS: Final[tuple[Key, ...]] = (
         "cleanup_timeout_s",
         Duration(0.1, HOUR_S),
         5.0,
-        "How long removing what an ended job left may take before the server log complains.",
+        "How long removing what an ended job left may take before the server log complains. A supervisor of the service"
+        " manager has its own --cleanup-timeout.",
     ),
     Key(
         "joblet.pidsLimit",
         "pids_max",
         Integer(8, 4_194_304),
         4096,
-        "Processes and threads that one job may have.",
+        "Processes and threads that one job may have. A supervisor of the service manager has its own --pids-max.",
     ),
     Key(
         "grpc.maxRecvMsgSize",
@@ -217,8 +218,9 @@ KEYS: Final[tuple[Key, ...]] = (
         "cgroups",
         Choice(("required", "auto", "off")),
         "auto",
-        "Whether limits must be enforced: required refuses to start without writable cgroups v2, auto runs without"
-        " limits and says so, off never uses them.",
+        "Whether limits must be enforced: without writable cgroups v2, required starts, says ERROR in the server log"
+        " and refuses every job with `cgroup setup failed: …`, auto runs jobs without limits and says so; off never"
+        " uses them. A supervisor of the service manager has its own --cgroups.",
     ),
     Key(
         "isolation.supervisor",
@@ -226,7 +228,8 @@ KEYS: Final[tuple[Key, ...]] = (
         Choice(("own", "service")),
         "own",
         "Who starts the supervisor: own, the server when none answers; service, the service manager, and the server"
-        " waits for it (the unit joblet-supervisor.service).",
+        " waits for it. What its unit (joblet-supervisor.service) says holds then, and isolation.cgroups,"
+        " joblet.cleanupTimeout and joblet.pidsLimit hold no more.",
     ),
     Key(
         "server.address",
@@ -250,6 +253,9 @@ KEYS: Final[tuple[Key, ...]] = (
         "A client that reads nothing of a log stream for so long is removed.",
     ),
 )
+
+# What the supervisor is told by whoever starts it.
+FOR_THE_SUPERVISOR: Final = ("isolation.cgroups", "joblet.cleanupTimeout", "joblet.pidsLimit")
 
 _SECTIONS: Final[Mapping[str, type[Any]]] = {
     "joblet": JobletSection,
@@ -330,6 +336,13 @@ def _build(values: Mapping[str, object], source: Path | None) -> Config:
         for name, section in _SECTIONS.items()
     }
     return Config(**sections, source=source, given=frozenset(values))
+
+
+def without_effect(config: Config) -> tuple[str, ...]:
+    """The keys that the file sets for a supervisor which the service manager starts, and which so never learns them."""
+    if config.isolation.supervisor == "own":
+        return ()
+    return tuple(path for path in FOR_THE_SUPERVISOR if path in config.given)
 
 
 def value(config: Config, key: Key) -> object:

@@ -199,3 +199,21 @@ def test_an_address_is_host_and_port(address: str, parts: tuple[str, int]) -> No
 def test_what_is_no_address_is_refused(address: str) -> None:
     with pytest.raises(ValueError, match=r"is not HOST:PORT|has a port above 65535"):
         config.check_address(address)
+
+
+@pytest.mark.parametrize(
+    ("supervisor", "without_effect"),
+    [("own", ()), ("service", ("isolation.cgroups", "joblet.cleanupTimeout", "joblet.pidsLimit"))],
+)
+def test_what_a_supervisor_of_the_service_manager_never_learns_is_told(
+    tmp_path: Path, supervisor: str, without_effect: tuple[str, ...]
+) -> None:
+    text = f"isolation: {{supervisor: {supervisor}, cgroups: auto}}\njoblet: {{cleanupTimeout: 5s, pidsLimit: 9}}\n"
+
+    loaded = config.read(written(tmp_path, text))
+
+    assert config.without_effect(loaded) == without_effect
+
+
+def test_a_key_that_the_file_does_not_set_is_not_told_of(tmp_path: Path) -> None:
+    assert config.without_effect(config.read(written(tmp_path, "isolation: {supervisor: service}\n"))) == ()

@@ -23,7 +23,7 @@ from typing import Final, Literal
 from joblet import servicemanager
 from joblet.api import handshakes, tls
 from joblet.complaint import Complaint, why
-from joblet.config import Config
+from joblet.config import Config, without_effect
 from joblet.domain.limits import Machine
 from joblet.engine.supervised import SupervisedEngine, SupervisorOptions
 from joblet.logs.reader import FileLogStore
@@ -74,6 +74,8 @@ async def serve(
         tls.allow_only_tls_1_3(certificates)
         log = closing.enter_context(_process_log(config))
         ending = _end_asked_for(log)
+        for key in without_effect(config):
+            log.warn("key without effect: the unit that starts the supervisor decides", key=key, file=config.source)
 
         # Taken apart in the opposite order, and whatever fails, the rest is still taken apart.
         store = open_job_store(JobStoreConfig(folder.database))
