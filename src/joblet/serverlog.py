@@ -57,10 +57,6 @@ class ServerLog:
         """A limit violated, a slow client, a trouble it recovered from."""
         self.record(Level.WARN, message, fields)
 
-    def error(self, message: str, **fields: object) -> None:
-        """A job or a call failed through the server, or somebody could not be authenticated."""
-        self.record(Level.ERROR, message, fields)
-
     def log(self, level: str, message: str, **fields: object) -> None:
         """See `ports.Journal`."""
         self.record(Level[level], message, fields)
@@ -83,12 +79,6 @@ def line(now_ns: int, level: Level, message: str, fields: Mapping[str, object]) 
     if fields:
         text += " | " + " ".join(f"{escaped(key)}={quoted(value)}" for key, value in fields.items())
     return text + "\n"
-
-
-def milliseconds(duration_s: float) -> str:
-    """A duration as the specification's example writes it: `50ms`."""
-    duration_ms = duration_s * 1000
-    return f"{duration_ms:.0f}ms" if duration_ms >= 10 else f"{duration_ms:.1f}ms"
 
 
 _QUOTED_IF_PRESENT: Final = frozenset(' "=|\\')

@@ -60,7 +60,7 @@ def test_no_proxy_stands_between_a_client_and_its_own_machine() -> None:
          "its name cannot be resolved", "host name"),
         ("Failed to connect to remote host: No route to host", "no route to it", "firewall"),
         ("Peer name elsewhere.test is not in peer certificate",
-         "the server's certificate is for another name", "--host"),
+         "the server's certificate is for another name", "joblet certs issue --role server --host NAME --force"),
         ("Tls handshake failed: … CERTIFICATE_VERIFY_FAILED: unable to get local issuer certificate: OK",
          "certificate verify failed", "--ca"),
         ("Tls handshake failed: … WRONG_VERSION_NUMBER: Invalid certificate verification context",

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joblet.serverlog import Level, ServerLog, Stderr, line, milliseconds
+from joblet.serverlog import Level, ServerLog, Stderr, line
+from joblet.services.lifelines import milliseconds
 
 AT_NS = 1_705_314_600 * 1_000_000_000  # 2024-01-15T10:30:00Z
 
@@ -22,7 +23,7 @@ def test_a_record_is_written_as_in_the_specification() -> None:
     """The specification's example, character for character."""
     fields = {"jobId": "f47ac10b-58cc-4372-a567-0e02b2c3d479", "pid": 12345, "command": "python3 script.py"}
 
-    written = line(AT_NS, Level.INFO, "job started successfully", {**fields, "duration": milliseconds(0.05)})
+    written = line(AT_NS, Level.INFO, "job started successfully", {**fields, "duration": milliseconds(50_000_000)})
 
     assert written == (
         "[2024-01-15T10:30:00Z] [INFO] job started successfully | "
@@ -89,11 +90,10 @@ def test_records_below_the_level_are_not_written() -> None:
     log.debug("a")
     log.info("b")
     log.warn("c")
-    log.error("d")
-    log.log("INFO", "e")
-    log.log("ERROR", "f")
+    log.log("INFO", "d")
+    log.log("ERROR", "e")
 
-    assert [text.split("] ")[-1] for text in written] == ["c\n", "d\n", "f\n"]
+    assert [text.split("] ")[-1] for text in written] == ["c\n", "e\n"]
 
 
 def test_a_failure_has_its_traceback_in_one_line() -> None:

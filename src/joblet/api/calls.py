@@ -20,7 +20,8 @@ from grpc import StatusCode, aio
 from joblet.api import roles, status
 from joblet.api.memory import Trimming
 from joblet.domain.errors import JobletError, ShuttingDown
-from joblet.serverlog import Level, ServerLog, milliseconds
+from joblet.serverlog import Level, ServerLog
+from joblet.services.lifelines import milliseconds
 
 # A message is of whatever class the method has: only the servicer knows, so this module has to say Any.
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Calls(Interceptor):
         self._peers: dict[str, None] = {}
         self._streams: set[asyncio.Timeout] = set()
         self._ending = False
-        self._trimming = Trimming()
+        self._trimming = Trimming(log)
 
     async def all_taken(self, quiet_s: float, at_most_s: float) -> None:
         """
@@ -197,11 +198,11 @@ async def _abort(context: Context, code: StatusCode, details: str) -> None:
 class _Record:
     """One call, as it will stand in the log."""
 
-    __slots__ = ("_log", "_started_s", "client", "method", "number", "peer", "role")
+    __slots__ = ("_log", "_started_ns", "client", "method", "number", "peer", "role")
 
     def __init__(self, log: ServerLog, number: int, method: str, peer: str) -> None:
         self._log = log
-        self._started_s = time.monotonic()
+        self._started_ns = time.monotonic_ns()
         self.number = number
         self.method = method
         self.peer = peer
@@ -218,7 +219,7 @@ class _Record:
             "client": self.client,
             "role": self.role or "none",
             "code": code.name,
-            "duration": milliseconds(time.monotonic() - self._started_s),
+            "duration": milliseconds(time.monotonic_ns() - self._started_ns),
         }
         if why:
             fields["reason"] = why

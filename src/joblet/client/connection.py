@@ -97,7 +97,7 @@ _CAUSES: Final[tuple[tuple[str, str, str], ...]] = (
         "is not in peer certificate|Hostname Verification|hostname",
         "the server's certificate is for another name",
         "connect with a name that is in it, or ask the administrator to add this one"
-        " (joblet certs init --host NAME, then restart or reload the server)",
+        " (joblet certs issue --role server --host NAME --force, a --host for each name; no restart is needed)",
     ),
     (
         "CERTIFICATE_VERIFY_FAILED",
@@ -159,7 +159,7 @@ def _refused(address: str, credentials: "Credentials") -> ServerUnreachable:
         f"- the server trusts another authority than {credentials.ca_path}: use the files its administrator made",
         "- the clock of this machine or of the server is wrong, and the certificate seems expired there",
         "- the server ended just then: try again",
-        "the server's log tells which (WARN, handshake)",
+        "the server's log tells which (ERROR, client refused in the TLS handshake)",
     ]
     return ServerUnreachable(
         f"cannot connect to {address}: the server closed the connection during the TLS handshake,"

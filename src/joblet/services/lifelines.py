@@ -21,6 +21,12 @@ _END: Final = {
 }
 
 
+def milliseconds(span_ns: int) -> str:
+    """A length of time as the specification's example writes it: `50ms`."""
+    span_ms = span_ns / 1_000_000
+    return f"{span_ms:.0f}ms" if span_ms >= 10 else f"{span_ms:.1f}ms"
+
+
 def started(journal: Journal, job: Job, running: Running, *, took_ns: int) -> None:
     """Its command runs; RunJob took so long."""
     journal.log(
@@ -29,7 +35,7 @@ def started(journal: Journal, job: Job, running: Running, *, took_ns: int) -> No
         jobId=job.id,
         pid=running.pid,
         command=_command(job),
-        duration=_milliseconds(took_ns),
+        duration=milliseconds(took_ns),
     )
 
 
@@ -43,10 +49,10 @@ def ended(journal: Journal, job: Job, end: Ended) -> None:
     level, message = _END[end.state]
     facts: dict[str, object] = {"jobId": job.id, "exitCode": end.exit_code}
     if end.started_ns:
-        facts["duration"] = _milliseconds(end.ended_ns - end.started_ns)
+        facts["duration"] = milliseconds(end.ended_ns - end.started_ns)
     facts["logBytes"] = end.log_bytes
     if end.usage.cpu_usec:
-        facts["cpu"] = _milliseconds(end.usage.cpu_usec * 1000)
+        facts["cpu"] = milliseconds(end.usage.cpu_usec * 1000)
     if end.usage.memory_peak_bytes:
         facts["memoryPeakBytes"] = end.usage.memory_peak_bytes
     if end.reason:
@@ -60,7 +66,3 @@ def _command(job: Job) -> str:
     # Cut twice: joining 100,000 arguments to show 200 characters would cost the loop milliseconds.
     words = " ".join((job.spec.command, *job.spec.args[:_COMMAND_SHOWN]))
     return words if len(words) <= _COMMAND_SHOWN else f"{words[:_COMMAND_SHOWN]}…"
-
-
-def _milliseconds(span_ns: int) -> str:
-    return f"{span_ns / 1e6:.0f}ms"
