@@ -6,6 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from joblet.api.memory import Trimming
+from joblet.serverlog import Level, ServerLog
+
+SILENT = ServerLog(Level.ERROR, lambda line: None)
 
 
 @pytest.mark.real_time
@@ -18,7 +21,7 @@ async def test_streams_that_end_together_cost_one_trim() -> None:
         times += 1
         loop.call_soon_threadsafe(trimmed.set)
 
-    trimming = Trimming(trim, delay_s=0)
+    trimming = Trimming(SILENT, trim, delay_s=0)
     for _ in range(100):
         trimming.stream_ended()
     await trimmed.wait()
@@ -36,7 +39,7 @@ async def test_a_closed_server_trims_no_more() -> None:
         nonlocal times
         times += 1
 
-    trimming = Trimming(trim, delay_s=0)
+    trimming = Trimming(SILENT, trim, delay_s=0)
     trimming.stream_ended()
 
     trimming.close()

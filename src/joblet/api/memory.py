@@ -14,6 +14,8 @@ import ctypes
 from collections.abc import Callable
 from typing import Final
 
+from joblet.serverlog import ServerLog
+
 DELAY_S: Final = 5.0
 
 
@@ -34,7 +36,8 @@ class Trimming:
         trim: Blocks for a moment; called in a thread.
     """
 
-    def __init__(self, trim: Callable[[], object] | None = None, delay_s: float = DELAY_S) -> None:
+    def __init__(self, log: ServerLog, trim: Callable[[], object] | None = None, delay_s: float = DELAY_S) -> None:
+        self._log = log
         self._trim = trim or _trim_of_glibc()
         self._delay_s = delay_s
         self._soon: asyncio.TimerHandle | None = None
@@ -51,4 +54,8 @@ class Trimming:
 
     def _now(self) -> None:
         self._soon = None
-        asyncio.get_running_loop().run_in_executor(None, self._trim)
+        asyncio.get_running_loop().run_in_executor(None, self._give_back)
+
+    def _give_back(self) -> None:
+        self._trim()
+        self._log.debug("memory given back")
