@@ -90,15 +90,18 @@ class Integer:
 
     @property
     def allowed(self) -> str:
+        """See `Kind.allowed`."""
         return f"a whole number from {self.least} to {self.most}{f' ({self.unit})' if self.unit else ''}"
 
     def parse(self, scalar: Scalar) -> int:
+        """See `Kind.parse`."""
         value = _whole(scalar, "a whole number")
         if not self.least <= value <= self.most:
             raise NotAllowed(f"{value} is out of range")
         return value * self.scale
 
     def show(self, value: object) -> str:
+        """See `Kind.show`."""
         assert isinstance(value, int)
         return str(value // self.scale)
 
@@ -117,9 +120,11 @@ class Size:
 
     @property
     def allowed(self) -> str:
+        """See `Kind.allowed`."""
         return f"bytes such as 524288, or with a unit such as 512KiB or 4MiB, from {self.least} to {self.most}"
 
     def parse(self, scalar: Scalar) -> int:
+        """See `Kind.parse`."""
         match = _SIZE.fullmatch(scalar.text)
         value = int(match[1]) * _SIZE_UNITS[match[2]] if match else _whole(scalar, "a size")
         if not self.least <= value <= self.most:
@@ -127,6 +132,7 @@ class Size:
         return value
 
     def show(self, value: object) -> str:
+        """See `Kind.show`."""
         return str(value)
 
 
@@ -161,6 +167,7 @@ class Duration:
 
     @property
     def allowed(self) -> str:
+        """See `Kind.allowed`."""
         zero = f", or 0 for {self.zero}" if self.zero else ""
         return (
             f"a duration such as 100ms, 30s, 5m or 1h30m, from {show_duration(self.least_s)}"
@@ -168,6 +175,7 @@ class Duration:
         )
 
     def parse(self, scalar: Scalar) -> float:
+        """See `Kind.parse`."""
         text = scalar.text
         if text == "0":
             value = 0.0
@@ -182,6 +190,7 @@ class Duration:
         return value
 
     def show(self, value: object) -> str:
+        """See `Kind.show`."""
         assert isinstance(value, float)
         return f'"{show_duration(value)}"'
 
@@ -204,14 +213,17 @@ class Boolean:
 
     @property
     def allowed(self) -> str:
+        """See `Kind.allowed`."""
         return "true or false"
 
     def parse(self, scalar: Scalar) -> bool:
+        """See `Kind.parse`."""
         if scalar.quoted or scalar.text not in ("true", "false"):
             raise NotAllowed(f"{scalar} is neither true nor false")
         return scalar.text == "true"
 
     def show(self, value: object) -> str:
+        """See `Kind.show`."""
         return "true" if value else "false"
 
 
@@ -223,15 +235,18 @@ class Choice:
 
     @property
     def allowed(self) -> str:
+        """See `Kind.allowed`."""
         return f"one of {', '.join(self.words)}"
 
     def parse(self, scalar: Scalar) -> str:
+        """See `Kind.parse`."""
         if scalar.text not in self.words:
             near = nearest(scalar.text, self.words)
             raise NotAllowed(f"{scalar} is not one of them{f'; did you mean {near}?' if near else ''}")
         return scalar.text
 
     def show(self, value: object) -> str:
+        """See `Kind.show`."""
         return str(value)
 
 
@@ -252,9 +267,11 @@ class Text:
 
     @property
     def allowed(self) -> str:
+        """See `Kind.allowed`."""
         return self.what
 
     def parse(self, scalar: Scalar) -> str:
+        """See `Kind.parse`."""
         if not scalar.text or len(scalar.text) > self.most or "\0" in scalar.text:
             raise NotAllowed("is empty" if not scalar.text else f"{scalar} is not {self.what}")
         if self.check is not None:
@@ -265,6 +282,7 @@ class Text:
         return scalar.text
 
     def show(self, value: object) -> str:
+        """See `Kind.show`."""
         escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
         return f'"{escaped}"'
 

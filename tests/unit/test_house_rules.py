@@ -274,15 +274,25 @@ def test_every_module_says_where_it_runs() -> None:
 
 
 def test_everything_public_has_a_docstring() -> None:
-    def problems() -> Iterator[str]:
-        for _, path in written():
-            for node in tree_of(path).body:
-                if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-                    continue
-                if not node.name.startswith("_") and not ast.get_docstring(node):
-                    yield f"{where(path, node.lineno)}: {node.name} has no docstring"
+    """Functions, classes, and the methods of classes. What a port or protocol says of a method may be pointed to."""
+    report(
+        f"{where(path, node.lineno)}: {name} has no docstring"
+        for _, path in written()
+        for name, node in public_definitions(tree_of(path))
+        if not ast.get_docstring(node)
+    )
 
-    report(problems())
+
+def public_definitions(
+    owner: ast.Module | ast.ClassDef, prefix: str = ""
+) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef]]:
+    """Everything with a public name, in a class that has one too."""
+    for node in owner.body:
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) or node.name.startswith("_"):
+            continue
+        yield f"{prefix}{node.name}", node
+        if isinstance(node, ast.ClassDef):
+            yield from public_definitions(node, f"{prefix}{node.name}.")
 
 
 def test_every_call_of_a_port_states_its_contract() -> None:
