@@ -40,6 +40,7 @@ from joblet.supervisor.launcher import Launched, LaunchFailed, LaunchRequest, Zy
 from joblet.supervisor.linux.cgroups.tree import CgroupError, Cgroups
 from joblet.supervisor.loop import Loop
 from joblet.supervisor.record import Record
+from joblet.supervisor.watchers import Watchers
 
 log = logging.getLogger("joblet.supervisor")
 
@@ -121,7 +122,7 @@ class Supervisor:
         self._starters: dict[str, Connection] = {}
         self._ends: dict[str, JobEnd] = {}
         self._connections: set[Connection] = set()
-        self._watchers: dict[str, set[Connection]] = {}
+        self._watchers = Watchers()
         self._free_slots = list(range(MAX_JOBS - 1, -1, -1))
         self._received_bytes = 0
         self._stored_bytes: dict[Spool, int] = {}
@@ -156,8 +157,7 @@ class Supervisor:
     def _disconnected(self, connection: Connection, why: str) -> None:
         log.info("a connection ended: %s", why)
         self._connections.discard(connection)
-        for job_id in [job_id for job_id, watchers in self._watchers.items() if connection in watchers]:
-            self._unwatch(connection, job_id)
+        self._watchers.forget_connection(connection)
         self._starters = {job_id: who for job_id, who in self._starters.items() if who is not connection}
         self._end_if_idle()
 
@@ -176,7 +176,7 @@ class Supervisor:
             case WatchLog(job_id=job_id):
                 self._watch(connection, job_id)
             case UnwatchLog(job_id=job_id):
-                self._unwatch(connection, job_id)
+                self._watchers.remove(connection, job_id)
             case Forget(job_ids=job_ids):
                 for job_id in job_ids:
                     if self._ends.pop(job_id, None) is not None:
@@ -314,7 +314,7 @@ class Supervisor:
     def job_ended(self, job: SupervisedJob, end: JobEnd) -> None:
         """Tell every server, and keep it until one has stored it."""
         self._drop(job)
-        self._watchers.pop(job.job_id, None)
+        self._watchers.forget_job(job.job_id)
         self._ends[job.job_id] = end
         self._broadcast(end)
         self._end_if_idle()
@@ -359,8 +359,7 @@ class Supervisor:
                 continue
             self._received_bytes -= spool.stored_bytes - self._stored_bytes[spool]
             self._stored_bytes[spool] = spool.stored_bytes
-            for watcher in list(self._watchers.get(job.job_id, ())):
-                watcher.send(LogSize(job.job_id, spool.stored_bytes))
+            self._watchers.tell(job.job_id, spool.stored_bytes)
             if isinstance(what, Finish):
                 job.stored(what.work_left)
         if self._held and self._received_bytes <= self._settings.log_memory_bytes // 2:
@@ -370,15 +369,8 @@ class Supervisor:
 
     def _watch(self, connection: Connection, job_id: str) -> None:
         if job := self._jobs.get(job_id):
-            self._watchers.setdefault(job_id, set()).add(connection)
+            self._watchers.add(connection, job_id)
             connection.send(LogSize(job_id, job.spool.stored_bytes))
-
-    def _unwatch(self, connection: Connection, job_id: str) -> None:
-        watchers = self._watchers.get(job_id)
-        if watchers is not None:
-            watchers.discard(connection)
-            if not watchers:
-                del self._watchers[job_id]
 
     # Life of the supervisor itself
 
