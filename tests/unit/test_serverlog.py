@@ -31,6 +31,13 @@ def test_a_record_is_written_as_in_the_specification() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("span_ns", "written"), [(0, "0ms"), (400_000, "0.4ms"), (3_000_000, "3ms"), (49_600_000, "50ms")]
+)
+def test_a_duration_is_in_milliseconds(span_ns: int, written: str) -> None:
+    assert milliseconds(span_ns) == written
+
+
 def test_a_record_without_fields_has_no_bar() -> None:
     """Nothing follows the message."""
     assert a_line() == "[2024-01-15T10:30:00Z] [INFO] it happened\n"

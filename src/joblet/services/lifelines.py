@@ -22,9 +22,9 @@ _END: Final = {
 
 
 def milliseconds(span_ns: int) -> str:
-    """A length of time as the specification's example writes it: `50ms`."""
+    """A length of time as the specification's example writes it: `50ms`; tenths only where they matter, `0.4ms`."""
     span_ms = span_ns / 1_000_000
-    return f"{span_ms:.0f}ms" if span_ms >= 10 else f"{span_ms:.1f}ms"
+    return f"{span_ms:.0f}ms" if span_ms >= 10 else f"{span_ms:.1f}".removesuffix(".0") + "ms"
 
 
 def started(journal: Journal, job: Job, running: Running, *, took_ns: int) -> None:
