@@ -2,7 +2,7 @@
 The kinds of value a YAML file of ours may hold: each knows what it allows and says so.
 
 Runs in: server loop at start, command lines. May not: know PyYAML (a value arrives as `Scalar`), do I/O.
-Source: YAML 1.2 "10.3. Core Schema" for booleans and integers; Go's time.ParseDuration for durations, because the
+Source: YAML 1.2 "10.3. Core Schema" for integers; Go's time.ParseDuration for durations, because the
 specification's files are written for it.
 """
 
@@ -208,26 +208,6 @@ def show_duration(seconds: float) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Boolean:
-    """true or false; not the yes, no, on and off of older YAML."""
-
-    @property
-    def allowed(self) -> str:
-        """See `Kind.allowed`."""
-        return "true or false"
-
-    def parse(self, scalar: Scalar) -> bool:
-        """See `Kind.parse`."""
-        if scalar.quoted or scalar.text not in ("true", "false"):
-            raise NotAllowed(f"{scalar} is neither true nor false")
-        return scalar.text == "true"
-
-    def show(self, value: object) -> str:
-        """See `Kind.show`."""
-        return "true" if value else "false"
-
-
-@dataclass(frozen=True, slots=True)
 class Choice:
     """One of a few words. Quotes do not matter, so that `off` is a word and not a boolean."""
 
@@ -285,14 +265,6 @@ class Text:
         """See `Kind.show`."""
         escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
         return f'"{escaped}"'
-
-
-def _absolute(path: str) -> None:
-    if not path.startswith("/"):
-        raise ValueError("is not an absolute path")
-
-
-ABSOLUTE_PATH: Final = Text("an absolute path such as /var/lib/joblet", _absolute)
 
 
 def nearest(word: str, words: tuple[str, ...]) -> str:

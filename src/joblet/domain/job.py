@@ -72,11 +72,6 @@ def after(state: JobState, event: JobEvent) -> JobState:
         raise IllegalTransition(state, event) from None
 
 
-def is_terminal(state: JobState) -> bool:
-    """Whether nothing can happen to a job in this state any more."""
-    return not TRANSITIONS[state]
-
-
 @dataclass(frozen=True, slots=True)
 class Usage:
     """What all processes of a job used together; 0 where the machine does not account it."""

@@ -8,7 +8,7 @@ Runs in: the user's terminal. May not: print, import anything that is not loaded
 Source: API specification, "CLI Reference".
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, Literal, NamedTuple
 
 INT32_MAX: Final = 2**31 - 1
@@ -137,7 +137,7 @@ def parse(arguments: Sequence[str], flags: Sequence[Flag], values: Values, *, st
             if name == "--help":
                 raise HelpWanted
             if name not in by_name:
-                raise BadUsage(f"unknown flag: {name}{_did_you_mean(name, by_name)}")
+                raise BadUsage(f"unknown flag: {name}{did_you_mean(name, by_name)}")
             _take(by_name[name], name, value if given else None, rest, values)
         elif argument.startswith("-") and argument != "-":
             _take_short(argument, by_short, rest, values)
@@ -217,16 +217,12 @@ def seconds(name: str, value: str) -> int:
     return int(total)
 
 
-def _did_you_mean(name: str, known: Sequence[str] | dict[str, Flag]) -> str:
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A hint at the known word nearest to this one; may be empty."""
     from difflib import get_close_matches
 
-    close = get_close_matches(name, list(known), n=1, cutoff=0.7)
+    close = get_close_matches(word, list(known), n=1, cutoff=0.7)
     return f" (did you mean {close[0]}?)" if close else ""
-
-
-def did_you_mean(word: str, known: Sequence[str]) -> str:
-    """A hint at the known word nearest to this one; may be empty."""
-    return _did_you_mean(word, known)
 
 
 def check_operands(verb: Verb, operands: Sequence[str]) -> None:
