@@ -31,7 +31,7 @@ from joblet.logs.writer import Finish, Writer
 from joblet.statefolder import StateFolder
 from joblet.supervisor.linux.cgroups.tree import Cgroup, LimitEvents
 from joblet.supervisor.loop import READABLE, Loop, Timer
-from joblet.supervisor.outcome import Evidence, outcome
+from joblet.supervisor.outcome import Evidence, job_end
 from joblet.supervisor.record import Record
 from joblet.supervisor.status import Status, read_status
 
@@ -340,22 +340,7 @@ class SupervisedJob:
         self.owner.writer.finish(Finish(self.spool, self._work_path, None, b""))
 
     def _job_end(self, evidence: Evidence, ended_ns: int, usage: Usage) -> JobEnd:
-        found = outcome(evidence)
-        return JobEnd(
-            job_id=self.job_id,
-            state=found.state.value,
-            exit_code=found.exit_code,
-            started_ns=self.started_ns,
-            ended_ns=ended_ns,
-            reason=found.reason,
-            signal=found.signal,
-            oom_killed=bool(evidence.oom_kills),
-            log_bytes=self.spool.received_bytes,
-            cpu_usec=usage.cpu_usec,
-            memory_peak_bytes=usage.memory_peak_bytes,
-            io_read_bytes=usage.io_read_bytes,
-            io_write_bytes=usage.io_write_bytes,
-        )
+        return job_end(self.job_id, evidence, self.started_ns, ended_ns, self.spool.received_bytes, usage)
 
     def stored(self, work_left: bool) -> None:
         """Its log is on disk. With files left in its work folder, those go first."""

@@ -10,7 +10,8 @@ import signal
 from dataclasses import dataclass
 from typing import Final
 
-from joblet.domain.job import STOPPED_EXIT_CODE, JobState
+from joblet.domain.job import STOPPED_EXIT_CODE, JobState, Usage
+from joblet.engine.protocol import JobEnd
 
 KILLED_EXIT_CODE: Final = 128 + signal.SIGKILL
 
@@ -65,6 +66,26 @@ def outcome(evidence: Evidence) -> Outcome:
         noun = "process was" if evidence.oom_kills == 1 else "processes were"
         reason = f"out of memory: {evidence.oom_kills} {noun} killed by the kernel{limit}"
     return Outcome(JobState.COMPLETED if code == 0 else JobState.FAILED, code, reason, by_signal)
+
+
+def job_end(job_id: str, evidence: Evidence, started_ns: int, ended_ns: int, log_bytes: int, usage: Usage) -> JobEnd:
+    """The message that tells this end."""
+    found = outcome(evidence)
+    return JobEnd(
+        job_id=job_id,
+        state=found.state.value,
+        exit_code=found.exit_code,
+        started_ns=started_ns,
+        ended_ns=ended_ns,
+        reason=found.reason,
+        signal=found.signal,
+        oom_killed=bool(evidence.oom_kills),
+        log_bytes=log_bytes,
+        cpu_usec=usage.cpu_usec,
+        memory_peak_bytes=usage.memory_peak_bytes,
+        io_read_bytes=usage.io_read_bytes,
+        io_write_bytes=usage.io_write_bytes,
+    )
 
 
 def signal_name(number: int) -> str:
