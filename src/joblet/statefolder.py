@@ -4,6 +4,8 @@ The layout of a server's state folder: the one place that knows its file names.
 Runs in: server loop, supervisor, command lines. May not: import outside the standard library.
 """
 
+import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,16 +85,27 @@ class StateFolder:
         """The work folder of one job."""
         return self.work / job_id
 
-    def create(self) -> None:
+    def create(self) -> int:
         """
-        Make what is missing, for root's eyes only.
+        Make what is missing, for its owner's eyes only.
+
+        An existing folder of ours that others may enter is closed to them, if it is empty or has been a state
+        folder before: somebody may have named /tmp, and a machine does not work with that closed.
+
+        Returns:
+            The permissions the folder had before.
 
         Raises:
             OSError: With the path that cannot be made.
         """
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = self.root.stat()
+        before = stat.S_IMODE(found.st_mode)
+        if before & 0o077 and found.st_uid == os.geteuid() and (self.database.exists() or not os.listdir(self.root)):
+            self.root.chmod(0o700)
         for folder in (self.logs, self.run, self.work, self.tree):
             folder.mkdir(mode=0o700, exist_ok=True)
+        return before
 
     def socket_address(self, folder_fd: int) -> str:
         """

@@ -180,6 +180,18 @@ async def test_the_state_folder_is_for_its_owner_only(tmp_path: Path, certs: Pat
         assert (tmp_path / "state" / "address").read_text() == f"127.0.0.1:{process.port}\n"
 
 
+async def test_a_state_folder_that_was_open_to_others_is_closed_and_told_of(tmp_path: Path, certs: Path) -> None:
+    """What could be seen meanwhile is for the administrator to judge."""
+    (tmp_path / "state").mkdir(mode=0o755)
+    (tmp_path / "state").chmod(0o755)
+
+    async with a_process(tmp_path / "state", certs) as process:
+        assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o700
+        (line,) = await process.saying("state folder was open to others")
+        assert "[WARN]" in line
+        assert line.endswith("mode=0755 now=0700")
+
+
 async def test_the_service_manager_is_told(tmp_path: Path, certs: Path) -> None:
     """READY once calls are taken, STOPPING when asked to end."""
     address = str(tmp_path / "notify")

@@ -14,6 +14,7 @@ import fcntl
 import logging
 import os
 import signal
+import stat
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -69,11 +70,14 @@ async def serve(
     """
     folder = _folder(state_dir)
     async with contextlib.AsyncExitStack() as closing:
-        closing.enter_context(_locked(folder))
+        mode_before = closing.enter_context(_locked(folder))
         certificates = tls.read(certs_dir)
         tls.allow_only_tls_1_3(certificates)
         log = closing.enter_context(_process_log(config))
         ending = _end_asked_for(log)
+        if mode_before & 0o077:
+            now = stat.S_IMODE(folder.root.stat().st_mode)
+            log.warn("state folder was open to others", folder=folder.root, mode=f"{mode_before:04o}", now=f"{now:04o}")
         for key in without_effect(config):
             log.warn("key without effect: the unit that starts the supervisor decides", key=key, file=config.source)
 
@@ -143,10 +147,15 @@ def _folder(state_dir: Path) -> StateFolder:
 
 
 @contextlib.contextmanager
-def _locked(folder: StateFolder) -> Iterator[None]:
-    """Be the only server of this state folder. The kernel lets the lock go however this process ends."""
+def _locked(folder: StateFolder) -> Iterator[int]:
+    """
+    Be the only server of this state folder. The kernel lets the lock go however this process ends.
+
+    Yields:
+        The permissions the folder had before.
+    """
     try:
-        folder.create()
+        mode_before = folder.create()
         fd = os.open(folder.server_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise Complaint(
@@ -164,7 +173,7 @@ def _locked(folder: StateFolder) -> Iterator[None]:
     try:
         os.truncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
-        yield
+        yield mode_before
     finally:
         os.close(fd)
 

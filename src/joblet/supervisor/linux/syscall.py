@@ -18,8 +18,6 @@ syscall = libc.syscall
 _sethostname = libc.sethostname
 
 # Since Linux 5.1 a new call has the same number everywhere.
-SYS_OPEN_TREE = 428
-SYS_MOVE_MOUNT = 429
 SYS_CLONE3 = 435
 SYS_CLOSE_RANGE = 436
 SYS_PIDFD_GETFD = 438
