@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 HERE = Path(__file__).resolve()
-DEADLINE_S = 30.0
+DEADLINE_S = 90.0
 
 
 class Process:
