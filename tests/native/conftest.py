@@ -1,14 +1,11 @@
 """
 A real engine on a state folder of its own (real supervisor, real zygote, real jobs), or a whole server.
 
-An `async def` test is a coroutine on real time; one that waits for what does not come fails after TEST_DEADLINE_S.
-
 Runs in: pytest, as root. May not: leave a process or a mount behind, whatever a test does to them.
 """
 
 import asyncio
 import contextlib
-import inspect
 import os
 import select
 import signal
@@ -29,18 +26,6 @@ from joblet.ports import Attached, Detached, JobEnded, LogGrew, Notice
 from joblet.statefolder import StateFolder
 
 DEADLINE_S: Final = 60.0
-TEST_DEADLINE_S: Final = 120.0
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Run coroutine tests; leave all others to pytest."""
-    if not inspect.iscoroutinefunction(pyfuncitem.obj):
-        return None
-    names = inspect.signature(pyfuncitem.obj).parameters
-    test = pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names})
-    asyncio.run(asyncio.wait_for(test, TEST_DEADLINE_S))
-    return True
 
 
 @pytest.fixture

@@ -5,16 +5,10 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
-from joblet.admin import certs, serve
-from joblet.admin.demo import start_server
-from joblet.admin.down import down
-from joblet.statefolder import StateFolder
+from real_server import RealServer
 
 pytestmark = pytest.mark.native
 
@@ -54,34 +48,10 @@ def test_the_demo_runs_a_real_job_and_leaves_nothing_behind() -> None:
     assert processes_that_name(folder[0]) == []
 
 
-@dataclass(frozen=True)
-class Served:
-    """A server of its own, and how `rnx` reaches it."""
-
-    state: StateFolder
-    environ: dict[str, str]
-
-    def rnx(self, *arguments: str) -> str:
-        command = [sys.executable, "-m", "joblet.rnx.main", *arguments]
-        return subprocess.run(command, env=self.environ, capture_output=True, text=True, timeout=60, check=True).stdout
-
-    def pid(self, lock: Path) -> int:
-        return int(lock.read_text())
-
-
-@pytest.fixture
-def served(tmp_path: Path) -> Iterator[Served]:
-    state = StateFolder(tmp_path / "state")
-    certs.init(tmp_path / "certs", [], "tests", 1, force=False)
-    start_server(serve.command(state.root, tmp_path / "certs", "127.0.0.1:0"), tmp_path / "ready", tmp_path / "log")
-    environ = os.environ | {
-        "JOBLET_SERVER": state.address.read_text().strip(),
-        "JOBLET_CERT_PATH": str(tmp_path / "certs" / "client-cert.pem"),
-        "JOBLET_KEY_PATH": str(tmp_path / "certs" / "client-key.pem"),
-        "JOBLET_CA_PATH": str(tmp_path / "certs" / "ca-cert.pem"),
-    }
-    yield Served(state, environ)
-    down(state)
+def rnx(server: RealServer, *arguments: str) -> str:
+    command = [sys.executable, "-m", "joblet.rnx.main", *arguments]
+    environ = {**os.environ, **server.client_environ}
+    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=True).stdout
 
 
 # Ignores the polite end, and has a child in a session of its own.
@@ -89,32 +59,49 @@ STUBBORN = "trap '' TERM; setsid sleep 4321.{n} & sleep 4321.{n}"
 
 
 @pytest.mark.parametrize("killed", ["nothing", "server", "supervisor", "both"])
-def test_down_ends_everything_whatever_was_killed_before(served: Served, killed: str) -> None:
+def test_down_ends_everything_whatever_was_killed_before(server: RealServer, killed: str) -> None:
     mark = f"4321.{os.getpid()}"
+    state = server.state
     for _ in range(2):
-        served.rnx("run", "sh", "-c", STUBBORN.format(n=os.getpid()))
+        rnx(server, "run", "sh", "-c", STUBBORN.format(n=os.getpid()))
     assert len(processes_that_name(mark)) >= 2
     if killed in ("server", "both"):
-        os.kill(served.pid(served.state.server_lock), signal.SIGKILL)
+        os.kill(server.pid, signal.SIGKILL)
     if killed in ("supervisor", "both"):
-        os.kill(served.pid(served.state.supervisor_lock), signal.SIGKILL)
+        os.kill(server.supervisor_pid, signal.SIGKILL)
 
-    done = joblet("down", "--state", str(served.state.root))
+    done = joblet("down", "--state", str(state.root))
 
     assert done.returncode == 0, done.stderr
     assert len(re.findall(r"^stopped job [0-9a-f-]{36}$", done.stdout, re.M)) == 2
     assert processes_that_name(mark) == []
-    assert processes_that_name(str(served.state.root)) == []
-    assert str(served.state.root) not in Path("/proc/self/mountinfo").read_text()
-    assert list(served.state.work.iterdir()) == []
-    again = joblet("down", "--state", str(served.state.root))
+    assert processes_that_name(str(state.root)) == []
+    assert str(state.root) not in Path("/proc/self/mountinfo").read_text()
+    assert list(state.work.iterdir()) == []
+    again = joblet("down", "--state", str(state.root))
     assert (again.returncode, again.stdout) == (0, "nothing was running\n")
 
 
-def test_a_served_folder_is_shown_in_the_arguments_of_every_process(served: Served) -> None:
-    served.rnx("run", "sleep", "1000")
+def test_a_served_folder_is_shown_in_the_arguments_of_every_process(server: RealServer) -> None:
+    """Of each outside a job: server, supervisor and zygote. A job's init is the first process of its own namespace."""
+    rnx(server, "run", "sleep", "1000")
+    children = Path(f"/proc/{server.supervisor_pid}/task/{server.supervisor_pid}/children").read_text().split()
 
-    shown = processes_that_name(str(served.state.root))
+    zygotes = [int(pid) for pid in children if not is_in_a_job(int(pid))]
 
-    assert served.pid(served.state.server_lock) > 0
-    assert len(shown) >= 3, shown  # server, supervisor, zygote; the job's init as well
+    assert len(children) == 2
+    assert len(zygotes) == 1
+    for pid in (server.pid, server.supervisor_pid, *zygotes):
+        arguments = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+        assert str(server.state.root) in arguments, arguments
+
+
+def is_in_a_job(pid: int) -> bool:
+    """Whether it is in a process namespace below ours."""
+    return namespaces_of(pid) > namespaces_of(os.getpid())
+
+
+def namespaces_of(pid: int) -> int:
+    found = re.search(r"^NSpid:\s*(.+)$", Path(f"/proc/{pid}/status").read_text(), re.M)
+    assert found is not None
+    return len(found[1].split())

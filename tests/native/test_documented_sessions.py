@@ -7,11 +7,8 @@ Ids, times and the like differ from run to run: an id in a page stands for the o
 Runs in: pytest, as root. May not: run a block that is not a session or a program.
 """
 
-import contextlib
 import os
 import re
-import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -21,6 +18,7 @@ from typing import Final
 
 import pytest
 from blocks import ROOT, Command, blocks_of, commands_of, pages
+from real_server import real_server
 
 pytestmark = pytest.mark.native
 
@@ -95,43 +93,15 @@ class Reader:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str]]:
-    """A server, and the environment of somebody who may use it."""
+    """The environment of somebody who may use a server."""
     folder = tmp_path_factory.mktemp("server")
-    certs, state = folder / "certs", folder / "state"
-    joblet = [sys.executable, "-m", "joblet.admin.main"]
-    subprocess.run([*joblet, "certs", "init", "--dir", str(certs)], check=True, capture_output=True, timeout=60)
-    serve = [*joblet, "serve", "--address", "127.0.0.1:0", "--certs", str(certs), "--state", str(state)]
-    with (folder / "log").open("wb") as log, service_manager() as (heard, name):
-        environment = {**os.environ, "NOTIFY_SOCKET": name}
-        server = subprocess.Popen(serve, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        try:
-            assert heard.recv(100) == b"READY=1"
-            yield {
-                "PATH": f"{PROGRAMS}:{os.environ['PATH']}",
-                "HOME": str(folder),
-                "LANG": "C.UTF-8",
-                "JOBLET_SERVER": (state / "address").read_text().strip(),
-                "JOBLET_CA_PATH": str(certs / "ca-cert.pem"),
-                "JOBLET_CERT_PATH": str(certs / "client-cert.pem"),
-                "JOBLET_KEY_PATH": str(certs / "client-key.pem"),
-            }
-        finally:
-            server.send_signal(signal.SIGTERM)
-            try:
-                server.wait(30)
-            finally:
-                server.kill()
-                subprocess.run([*joblet, "down", "--state", str(state)], check=True, capture_output=True, timeout=60)
-
-
-@contextlib.contextmanager
-def service_manager() -> Iterator[tuple[socket.socket, str]]:
-    """Stands in for systemd: hears that a server is ready. The address is abstract, so its length does not matter."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
-        name = f"joblet-documented-sessions-{os.getpid()}"
-        heard.bind(f"\0{name}")
-        heard.settimeout(60)
-        yield heard, f"@{name}"
+    with real_server(folder) as server:
+        yield {
+            "PATH": f"{PROGRAMS}:{os.environ['PATH']}",
+            "HOME": str(folder),
+            "LANG": "C.UTF-8",
+            **server.client_environ,
+        }
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.relative_to(ROOT).as_posix())
