@@ -1,8 +1,8 @@
 """
 Why a set of certificate files is refused: every reason, in words.
 
-Runs in: the user's terminal, a user's program, command lines; only after `check.rehearse` has failed, for
-`cryptography` takes as long to load as a whole call. May not: touch files.
+Runs in: the user's terminal, a user's program, command lines. For a client only after `check.rehearse` or the server
+has refused the set: `cryptography` takes as long to load as a whole call. May not: touch files.
 Source: API specification, "Authentication Errors"; RFC 5280, section 6.1 (what makes a path valid).
 """
 
