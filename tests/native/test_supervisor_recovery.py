@@ -117,7 +117,9 @@ def test_a_job_that_is_still_being_cleaned_up_after_is_not_called_running(
     """Its end is known to the next supervisor, and told when the last of its files is gone."""
 
     async def scenario(real: "RealEngine") -> None:
-        job_id, running = await real.start("sh", "-c", "seq 30000 | xargs touch; exit 3")
+        # Links, because ten thousand new inodes may take a file system seconds.
+        many = "import os; open('a', 'w'); [os.link('a', str(number)) for number in range(10_000)]; os._exit(3)"
+        job_id, running = await real.start("/usr/bin/python3", "-c", many)
         await real.drop()
         real.kill_supervisor()
         await asyncio.to_thread(wait_for_end_of_command, running.pid)
