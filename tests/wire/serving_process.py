@@ -88,15 +88,16 @@ class Process:
         self._changed.set()
 
 
-async def start(
+@contextlib.asynccontextmanager
+async def an_attempt(
     state: Path,
     certs: Path,
     *,
     level: str = "INFO",
     address: str = "127.0.0.1:0",
     environ: Mapping[str, str] | None = None,
-) -> Process:
-    """Start one, whether it will be able to serve or not."""
+) -> AsyncIterator[Process]:
+    """One that may not be able to serve; killed at the end if it is still there."""
     child = await asyncio.create_subprocess_exec(
         sys.executable,
         str(HERE),
@@ -108,7 +109,11 @@ async def start(
         env={**{name: value for name, value in os.environ.items() if not name.startswith("GRPC_")}, **(environ or {})},
         limit=1024 * 1024,
     )
-    return Process(child)
+    process = Process(child)
+    try:
+        yield process
+    finally:
+        await process.kill()
 
 
 @contextlib.asynccontextmanager
@@ -116,17 +121,18 @@ async def a_process(
     state: Path, certs: Path, *, level: str = "INFO", environ: Mapping[str, str] | None = None
 ) -> AsyncIterator[Process]:
     """One that listens; killed at the end if it is still there."""
-    process = await start(state, certs, level=level, environ=environ)
-    try:
+    async with an_attempt(state, certs, level=level, environ=environ) as process:
         await process.saying("] server listening | ")
         yield process
-    finally:
-        await process.kill()
 
 
 def main() -> None:
     """Be the server."""
+    import ctypes
     import dataclasses
+
+    # A test that is killed takes its server with it (prctl(2), PR_SET_PDEATHSIG).
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
     from joblet import config
     from joblet.api.bootstrap import serve

@@ -16,7 +16,7 @@ from certificates import Authority, Credentials, write_server_certificates
 from grpc import StatusCode, aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from served import channel_credentials, read_all, refusal
-from serving_process import Process, a_process, start
+from serving_process import Process, a_process, an_attempt
 
 from joblet.wire import joblet_pb2 as pb
 from joblet.wire import joblet_pb2_grpc
@@ -137,9 +137,8 @@ async def test_each_line_is_a_record_in_the_specifications_format(
 async def test_one_state_folder_has_one_server(tmp_path: Path, certs: Path) -> None:
     """The second one says who the first is, and ends."""
     async with a_process(tmp_path / "state", certs) as process:
-        second = await start(tmp_path / "state", certs)
-
-        assert await second.ended() == 1
+        async with an_attempt(tmp_path / "state", certs) as second:
+            assert await second.ended() == 1
         assert f"another server does (process {process.pid})" in second.lines[0]
     async with a_process(tmp_path / "state", certs):
         pass  # the lock of a killed server is gone with it
@@ -148,9 +147,8 @@ async def test_one_state_folder_has_one_server(tmp_path: Path, certs: Path) -> N
 async def test_an_address_in_use_is_named(tmp_path: Path, certs: Path) -> None:
     """Two servers on one port would each get half of the connections."""
     async with a_process(tmp_path / "first", certs) as first:
-        second = await start(tmp_path / "second", certs, address=f"127.0.0.1:{first.port}")
-
-        assert await second.ended() == 1
+        async with an_attempt(tmp_path / "second", certs, address=f"127.0.0.1:{first.port}") as second:
+            assert await second.ended() == 1
         assert f"cannot listen on 127.0.0.1:{first.port}: address already in use" in second.lines
 
 
@@ -165,9 +163,8 @@ async def test_a_certificate_file_that_cannot_be_used_is_named(
     if content is not None:
         path.write_bytes(content)
 
-    process = await start(tmp_path / "state", certs)
-
-    assert await process.ended() == 1
+    async with an_attempt(tmp_path / "state", certs) as process:
+        assert await process.ended() == 1
     assert str(path) in process.lines[0]
     assert "joblet certs" in process.lines[1]
     assert "Traceback" not in "".join(process.lines)
