@@ -85,6 +85,14 @@ class Served:
             options=[("grpc.use_local_subchannel_pool", 1), *(options or [])],
         )
 
+    def blocking_channel(self, credentials: Credentials | None) -> grpc.Channel:
+        """The same for a thread."""
+        return grpc.secure_channel(
+            f"localhost:{self.port}",
+            channel_credentials(self.authority, credentials),
+            options=[("grpc.use_local_subchannel_pool", 1)],
+        )
+
     @contextlib.asynccontextmanager
     async def client(
         self, credentials: Credentials, options: list[tuple[str, int]] | None = None

@@ -1,16 +1,18 @@
 """Who may call what: every call of every service, with every kind of certificate, over real TLS."""
 
-from typing import Any
+import asyncio
+from typing import Any, cast
 
 import pytest
 from certificates import Authority, Credentials
 from google.protobuf import descriptor_pool
-from grpc import StatusCode, aio
+from grpc import RpcError, StatusCode, aio
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from served import Served, a_server
 
 from joblet.api import roles
 
+REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 STREAMS_ANSWERS = {"GetJobLogs", "Watch"}
 REFUSED_IN_THE_HANDSHAKE = ["expired", "not yet valid", "other CA", "none"]
 NO_ROLE = {
@@ -37,11 +39,7 @@ async def outcome(channel: aio.Channel, method: str) -> tuple[StatusCode, str]:
     """
     name = method.rpartition("/")[2]
     try:
-        if name == "ServerReflectionInfo":
-            question = reflection_pb2.ServerReflectionRequest(list_services="").SerializeToString()
-            both: Any = channel.stream_stream(method, None, None)
-            await anext(aiter(both(iter([question]), timeout=20)))
-        elif name in STREAMS_ANSWERS:
+        if name in STREAMS_ANSWERS:
             stream: Any = channel.unary_stream(method, None, None)
             await anext(aiter(stream(b"", timeout=20)))
         else:
@@ -55,7 +53,29 @@ async def outcome(channel: aio.Channel, method: str) -> tuple[StatusCode, str]:
 async def outcomes(served: Served, credentials: Credentials | None) -> dict[str, tuple[StatusCode, str]]:
     """How every call of the table ends for one client."""
     async with served.channel(credentials) as channel:
-        return {method: await outcome(channel, method) for method in roles.ALLOWED}
+        return {
+            method: await outcome(channel, method)
+            if method != REFLECTION
+            else await asyncio.to_thread(outcome_of_reflection, served, credentials)
+            for method in roles.ALLOWED
+        }
+
+
+def outcome_of_reflection(served: Served, credentials: Credentials | None) -> tuple[StatusCode, str]:
+    """
+    How a question to the one call ends that streams both ways.
+
+    Blocking: the asynchronous client says INTERNAL, not what the server said, when that comes while it still sends
+    its question (https://github.com/grpc/grpc/issues/36066).
+    """
+    with served.blocking_channel(credentials) as channel:
+        question = reflection_pb2.ServerReflectionRequest(list_services="")
+        try:
+            next(reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(iter([question]), timeout=20))
+        except RpcError as error:
+            call = cast("Any", error)
+            return call.code(), call.details() or ""
+    return StatusCode.OK, ""
 
 
 async def test_an_admin_may_call_everything(authority: Authority, certificates: dict[str, Credentials]) -> None:
@@ -137,7 +157,9 @@ async def test_authentication_is_logged_once_a_connection(
 ) -> None:
     """Who came, as what, from where; each refused attempt is an ERROR with its reason."""
     async with a_server(authority) as served:
-        await outcomes(served, certificates["admin"])
+        async with served.channel(certificates["admin"]) as channel:
+            for method in roles.ALLOWED.keys() - {REFLECTION}:
+                await outcome(channel, method)
         async with served.channel(certificates["no OU"]) as channel:
             await outcome(channel, "/joblet.JobService/ListJobs")
         lines = list(served.log)
