@@ -60,7 +60,7 @@ class StateFolder:
 
     @property
     def supervisor_log(self) -> Path:
-        """What the supervisor has to say while no server listens."""
+        """What the supervisor writes to its standard outputs, whether or not a server listens."""
         return self.root / "supervisor.log"
 
     @property
