@@ -10,6 +10,7 @@ Runs in: pytest. May not: import grpc (the servers of tests/wire decide first wh
 
 import asyncio
 import inspect
+import signal
 from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +20,11 @@ import pytest
 from joblet.testing import clock
 
 DEADLINES_S: Final[Mapping[str, float]] = {"wire": 60.0, "native": 120.0}
+
+
+def pytest_configure() -> None:
+    """A shell starts what it puts in the background with SIGINT ignored, and so would everything we start be."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -55,7 +55,7 @@ class SupervisorOptions:
     How a supervisor is started; one that already runs keeps its own.
 
     Args:
-        cgroups: "required", "auto" or "off" (design, "isolation.cgroups").
+        cgroups: "required", "auto" or "off" (docs/administrators.md, "Limits and cgroups").
         slice_path: The cgroup folder that jobs go under.
         start: False when the service manager starts it: then one that does not answer is waited for.
     """
