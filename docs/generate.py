@@ -20,6 +20,7 @@ from joblet.admin.main import VERBS as JOBLET_VERBS
 from joblet.api import roles, status
 from joblet.domain.errors import JobletError
 from joblet.domain.job import TRANSITIONS, JobState
+from joblet.domain.role import Role
 from joblet.rnx.main import VERBS as RNX_VERBS
 
 _REGION: Final = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end generated -->)", re.DOTALL)
@@ -40,14 +41,10 @@ def job_states() -> Iterator[str]:
 
 def roles_of_calls() -> Iterator[str]:
     """Who may call what, from the table that is asked at every call."""
-    yield "| call | " + " | ".join(roles.Role) + " |"
-    yield "|---|" + "---|" * len(roles.Role)
+    yield "| call | " + " | ".join(Role) + " |"
+    yield "|---|" + "---|" * len(Role)
     for method, allowed in roles.ALLOWED.items():
-        yield (
-            f"| `{method.lstrip('/')}` | "
-            + " | ".join("yes" if role in allowed else "no" for role in roles.Role)
-            + " |"
-        )
+        yield (f"| `{method.lstrip('/')}` | " + " | ".join("yes" if role in allowed else "no" for role in Role) + " |")
 
 
 def error_codes() -> Iterator[str]:

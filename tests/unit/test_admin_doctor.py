@@ -12,7 +12,7 @@ import pytest
 from joblet.admin import certs, installation, machine
 from joblet.admin.finding import Finding, Level
 from joblet.admin.main import main
-from joblet.pki import files
+from joblet.pki import names
 
 NOW = datetime.datetime.now(datetime.UTC)
 
@@ -131,12 +131,12 @@ def test_certificates_that_expire_soon_name_the_command_that_renews_them(tmp_pat
 
 def test_a_key_that_others_can_read_is_a_warning_and_another_key_a_failure(tmp_path: Path) -> None:
     certs.init(tmp_path, [], "Acme", 365, force=False)
-    key = tmp_path / files.SERVER_KEY
+    key = tmp_path / names.SERVER_KEY
     key.chmod(0o644)
 
     assert brief(installation.certificates(tmp_path, NOW))[0] == ("WARN", "certificates")
 
-    key.write_bytes((tmp_path / files.CA_KEY).read_bytes())
+    key.write_bytes((tmp_path / names.CA_KEY).read_bytes())
     assert brief(installation.certificates(tmp_path, NOW)) == [("FAIL", "certificates")]
 
 

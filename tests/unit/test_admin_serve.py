@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from joblet.admin import certs, serve
+from joblet.pki import names
 
 
 def run(*arguments: str, cwd: Path | None = None, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -28,13 +29,13 @@ def test_no_certificates_name_the_command_that_makes_them(tmp_path: Path) -> Non
 
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines() == [
-        f"joblet: cannot serve without certificates: there are none in {tmp_path}/certs",
-        f"        joblet certs init --dir {tmp_path}/certs makes a set; --certs names another folder",
+        f"joblet: cannot read {tmp_path}/certs/ca-cert.pem: no such file or directory",
+        f"        `joblet certs init --dir {tmp_path}/certs` writes a set, --certs names another folder",
     ]
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("missing", serve.NEEDED)
+@pytest.mark.parametrize("missing", [names.CA_CERTIFICATE, names.SERVER_CERTIFICATE, names.SERVER_KEY])
 def test_a_missing_certificate_file_is_named(tmp_path: Path, missing: str) -> None:
     certs.init(tmp_path, [], "Acme", 1, force=False)
     (tmp_path / missing).unlink()
@@ -42,7 +43,7 @@ def test_a_missing_certificate_file_is_named(tmp_path: Path, missing: str) -> No
     done = run("--state", str(tmp_path / "state"), "--certs", str(tmp_path))
 
     assert done.returncode == 1
-    assert done.stderr.splitlines()[0] == f"joblet: cannot serve: {missing} missing in {tmp_path}"
+    assert done.stderr.splitlines()[0] == f"joblet: cannot read {tmp_path}/{missing}: no such file or directory"
 
 
 def test_a_configuration_that_cannot_be_used_is_refused_first(tmp_path: Path) -> None:
@@ -61,7 +62,7 @@ def test_relative_folders_are_those_of_the_callers(tmp_path: Path) -> None:
     done = run("--state", "s", "--certs", "certs", "--config", "c.yml", cwd=tmp_path)
 
     first = done.stderr.splitlines()[0]
-    assert first == f"joblet: cannot serve without certificates: there are none in {tmp_path}/certs"
+    assert first == f"joblet: cannot read {tmp_path}/certs/ca-cert.pem: no such file or directory"
 
 
 @pytest.mark.parametrize("address", ["localhost", "::1:50051", "host:99999"])

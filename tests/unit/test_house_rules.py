@@ -51,8 +51,9 @@ MAY_IMPORT: Final[Mapping[str, frozenset[str]]] = {
     ),
     "joblet.supervisor.zygote": frozenset({"supervisor"}),
     "joblet.supervisor.init": frozenset({"supervisor"}),
-    "joblet.pki": frozenset({"complaint"}),
-    "joblet.api": frozenset({"domain", "ports", "services", "wire", "serverlog", "complaint"}),
+    "joblet.pki": frozenset({"complaint", "domain"}),
+    "joblet.pki.names": frozenset(),
+    "joblet.api": frozenset({"domain", "ports", "services", "wire", "serverlog", "complaint", "pki.names"}),
     # The wiring: the only place that knows an adapter's class.
     "joblet.api.bootstrap": frozenset(
         {"api", "domain", "ports", "services", "wire", "serverlog", "config", "engine", "storage", "logs", "pki"}

@@ -4,6 +4,7 @@ import pytest
 
 from joblet.api import roles
 from joblet.domain.errors import NotAllowed, Unauthenticated
+from joblet.domain.role import Role
 
 
 @pytest.mark.parametrize(
@@ -21,8 +22,8 @@ def test_an_operation_is_the_call_in_snake_case(method: str, operation: str) -> 
     assert roles.operation(method) == operation
 
 
-@pytest.mark.parametrize("role", roles.Role)
-def test_a_call_that_is_not_in_the_table_is_refused(role: roles.Role) -> None:
+@pytest.mark.parametrize("role", Role)
+def test_a_call_that_is_not_in_the_table_is_refused(role: Role) -> None:
     """Also to an admin: a new call is closed until somebody has thought about it."""
     with pytest.raises(NotAllowed) as refused:
         roles.check_allowed(role, "/joblet.JobService/DeleteJob")
@@ -32,7 +33,7 @@ def test_a_call_that_is_not_in_the_table_is_refused(role: roles.Role) -> None:
 
 def test_every_call_is_open_to_admins() -> None:
     """Full access, as specified."""
-    assert all(roles.Role.ADMIN in allowed for allowed in roles.ALLOWED.values())
+    assert all(Role.ADMIN in allowed for allowed in roles.ALLOWED.values())
 
 
 def test_a_caller_without_tls_has_no_role() -> None:

@@ -14,6 +14,7 @@ from served import channel_credentials, refusal
 from serving_process import Process, a_process
 
 from joblet.api import tls
+from joblet.pki.names import CA_CERTIFICATE, SERVER_CERTIFICATE, SERVER_KEY
 from joblet.wire import joblet_pb2 as pb
 from joblet.wire import joblet_pb2_grpc
 
@@ -158,10 +159,10 @@ def a_channel(process: Process, authority: Authority, credentials: Credentials) 
 
 
 BROKEN: dict[str, Callable[[Path, Authority], object]] = {
-    "rubbish in the certificate": lambda certs, _: (certs / tls.CERTIFICATE).write_text("rubbish"),
-    "an empty key": lambda certs, _: (certs / tls.KEY).write_bytes(b""),
-    "no CA file": lambda certs, _: (certs / tls.CA).unlink(),
-    "the key of another certificate": lambda certs, authority: (certs / tls.KEY).write_bytes(
+    "rubbish in the certificate": lambda certs, _: (certs / SERVER_CERTIFICATE).write_text("rubbish"),
+    "an empty key": lambda certs, _: (certs / SERVER_KEY).write_bytes(b""),
+    "no CA file": lambda certs, _: (certs / CA_CERTIFICATE).unlink(),
+    "the key of another certificate": lambda certs, authority: (certs / SERVER_KEY).write_bytes(
         authority.issue("other").key
     ),
     "a key of another kind": lambda certs, authority: write(certs, authority, MAKE_KEY["RSA 2048"](), name="rsa"),
@@ -215,4 +216,4 @@ async def test_an_expired_certificate_of_the_server_is_told_at_start(tmp_path: P
         (line,) = await process.saying("the server's certificate has expired")
 
     assert "[WARN]" in line
-    assert f"file={tmp_path / 'certs' / tls.CERTIFICATE}" in line
+    assert f"file={tmp_path / 'certs' / SERVER_CERTIFICATE}" in line

@@ -2,7 +2,7 @@
 `joblet certs`: an authority of your own, certificates for a server and its clients, and what is in them.
 
 Runs in: an administrator's terminal. May not: replace a file without --force.
-Source: API specification, "Certificate Requirements"; file names in `pki/files.py`.
+Source: API specification, "Certificate Requirements"; file names in `pki/names.py`.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from joblet.complaint import Complaint, why
-from joblet.pki import files, hosts
+from joblet.pki import files, hosts, names
 from joblet.pki.describe import describe
 from joblet.pki.issue import CA_DAYS, DAYS, ORGANISATION, ROLES, Authority, Issued, load_authority, new_authority
 
@@ -81,11 +81,11 @@ def init(folder: Path, named: list[str], organisation: str, days: int, *, force:
     server = authority.issue_server(_hosts(named), organisation, days)
     clients = {role: authority.issue_client(role, role, organisation, days) for role in ROLES}
     contents = {
-        **_pair(folder, (files.CA_CERTIFICATE, files.CA_KEY), authority.as_pem),
-        **_pair(folder, (files.SERVER_CERTIFICATE, files.SERVER_KEY), server),
-        **_pair(folder, files.client_names("admin"), clients["admin"]),
-        **_pair(folder, files.client_names("viewer"), clients["viewer"]),
-        **_pair(folder, (files.CLIENT_CERTIFICATE, files.CLIENT_KEY), clients["admin"]),
+        **_pair(folder, (names.CA_CERTIFICATE, names.CA_KEY), authority.as_pem),
+        **_pair(folder, (names.SERVER_CERTIFICATE, names.SERVER_KEY), server),
+        **_pair(folder, names.client_names("admin"), clients["admin"]),
+        **_pair(folder, names.client_names("viewer"), clients["viewer"]),
+        **_pair(folder, (names.CLIENT_CERTIFICATE, names.CLIENT_KEY), clients["admin"]),
     }
     files.write_all(contents, replace=force)
     return list(contents)
@@ -96,7 +96,7 @@ def _init(options: argparse.Namespace) -> int:
     for path in written:
         print(path)
     print(f"next: joblet serve --certs {options.dir}", file=sys.stderr)
-    print(f"keep {options.dir / files.CA_KEY} safe: whoever has it can let anybody in", file=sys.stderr)
+    print(f"keep {options.dir / names.CA_KEY} safe: whoever has it can let anybody in", file=sys.stderr)
     return 0
 
 
@@ -105,10 +105,10 @@ def _issue(options: argparse.Namespace) -> int:
     if options.role == "server":
         if options.out is not None:
             raise Complaint(
-                "--out is for clients", f"the server's files are DIR/{files.SERVER_CERTIFICATE} and its key"
+                "--out is for clients", f"the server's files are DIR/{names.SERVER_CERTIFICATE} and its key"
             )
         issued = authority.issue_server(_hosts(options.host), options.organisation, options.days)
-        contents = _pair(options.dir, (files.SERVER_CERTIFICATE, files.SERVER_KEY), issued)
+        contents = _pair(options.dir, (names.SERVER_CERTIFICATE, names.SERVER_KEY), issued)
     else:
         if options.host:
             raise Complaint("--host is for servers", "leave it out: a client is known by its name")
@@ -116,7 +116,7 @@ def _issue(options: argparse.Namespace) -> int:
             raise Complaint(f"a certificate for a {options.role} needs a name", "give one: --name alice")
         out = options.out or options.dir / _as_file_name(options.name)
         issued = authority.issue_client(options.name, options.role, options.organisation, options.days)
-        contents = _pair(out.parent, files.client_names(out.name), issued)
+        contents = _pair(out.parent, names.client_names(out.name), issued)
     files.write_all(contents, replace=options.force)
     for path in contents:
         print(path)
@@ -147,7 +147,7 @@ def _show(path: Path) -> int:
 
 
 def _authority(folder: Path) -> Authority:
-    certificate, key = folder / files.CA_CERTIFICATE, folder / files.CA_KEY
+    certificate, key = folder / names.CA_CERTIFICATE, folder / names.CA_KEY
     try:
         return load_authority(certificate.read_bytes(), key.read_bytes(), _now())
     except OSError as error:
@@ -159,8 +159,8 @@ def _authority(folder: Path) -> Authority:
         raise Complaint(f"cannot sign with {certificate} and {key.name}: {error}") from None
 
 
-def _pair(folder: Path, names: tuple[str, str], issued: Issued) -> dict[Path, bytes]:
-    certificate, key = names
+def _pair(folder: Path, file_names: tuple[str, str], issued: Issued) -> dict[Path, bytes]:
+    certificate, key = file_names
     return {folder / certificate: issued.certificate, folder / key: issued.key}
 
 

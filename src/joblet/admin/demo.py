@@ -26,7 +26,7 @@ from typing import Final
 from joblet.admin import certs, serve
 from joblet.admin.down import down
 from joblet.complaint import Complaint
-from joblet.pki import files
+from joblet.pki import names
 from joblet.servicemanager import READY
 from joblet.statefolder import StateFolder
 
@@ -107,9 +107,9 @@ def _as_a_user(address: str, certificates: Path) -> Mapping[str, object]:
     """Run a job, look at it; returns what `rnx status` knows of it, empty when there is no job."""
     settings = {
         "JOBLET_SERVER": address,
-        "JOBLET_CERT_PATH": str(certificates / files.CLIENT_CERTIFICATE),
-        "JOBLET_KEY_PATH": str(certificates / files.CLIENT_KEY),
-        "JOBLET_CA_PATH": str(certificates / files.CA_CERTIFICATE),
+        "JOBLET_CERT_PATH": str(certificates / names.CLIENT_CERTIFICATE),
+        "JOBLET_KEY_PATH": str(certificates / names.CLIENT_KEY),
+        "JOBLET_CA_PATH": str(certificates / names.CA_CERTIFICATE),
     }
     _shown("export " + " \\\n    ".join(f"{name}={value}" for name, value in settings.items()))
     environ = {**os.environ, **settings}

@@ -40,11 +40,11 @@ def configuration(path: Path | None, environ: Mapping[str, str]) -> tuple[config
 
 def certificates(folder: Path, now: datetime.datetime) -> Iterator[Finding]:
     """The server's three files."""
-    from joblet.pki import check, files
+    from joblet.pki import check, names
     from joblet.pki.describe import describe
 
     certificate, key, ca = (
-        folder / name for name in (files.SERVER_CERTIFICATE, files.SERVER_KEY, files.CA_CERTIFICATE)
+        folder / name for name in (names.SERVER_CERTIFICATE, names.SERVER_KEY, names.CA_CERTIFICATE)
     )
     if not any(path.exists() for path in (certificate, key, ca)):
         yield fail("certificates", f"there are none in {folder}", f"joblet certs init --dir {folder}")

@@ -13,12 +13,8 @@ import sys
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Final
 
 from joblet.admin import places
-from joblet.complaint import Complaint
-
-NEEDED: Final = ("ca-cert.pem", "server-cert.pem", "server-key.pem")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +38,6 @@ def run(options: argparse.Namespace) -> int:
 
     loaded = config.load(options.config, os.environ)
     address = places.address(options.address) or loaded.server.address
-    _check_certs(certs)
     from joblet.api.bootstrap import serve
 
     asyncio.run(serve(dataclasses.replace(loaded, server=config.ServerSection(address)), address, certs, state))
@@ -72,17 +67,3 @@ def shows_state(argv: Sequence[str], state: Path) -> bool:
     """Whether a process with these arguments belongs to this state folder."""
     pairs = pairwise(argv)
     return any(flag == "--state" and value == str(state) for flag, value in pairs) or f"--state={state}" in argv
-
-
-def _check_certs(certs: Path) -> None:
-    missing = [name for name in NEEDED if not (certs / name).exists()]
-    if len(missing) == len(NEEDED):
-        raise Complaint(
-            f"cannot serve without certificates: there are none in {certs}",
-            f"joblet certs init --dir {certs} makes a set; --certs names another folder",
-        )
-    if missing:
-        raise Complaint(
-            f"cannot serve: {', '.join(missing)} missing in {certs}",
-            f"it needs {', '.join(NEEDED)}, all signed by one CA; joblet certs init makes a set",
-        )

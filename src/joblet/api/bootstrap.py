@@ -1,7 +1,7 @@
 """
 `joblet serve`: puts store, engine, services and gRPC together, and takes them apart again.
 
-    lock the state folder ─► read certificates ─► open the store ─► attach to the engine ─► listen
+    read certificates ─► lock the state folder ─► open the store ─► attach to the engine ─► listen
     SIGTERM: take no more calls ─► finish unary calls, end streams ─► let go of engine, store, folder; jobs run on
 
 Runs in: server loop. May not: import grpc, or what imports it, before `tls.allow_only_tls_1_3` has run.
@@ -69,9 +69,9 @@ async def serve(
         Complaint, CannotOpenDatabase: The server cannot start; nothing is left running but the jobs that ran before.
     """
     folder = _folder(state_dir)
+    certificates = tls.read(certs_dir)  # first: it touches nothing, and is what a first start fails at
     async with contextlib.AsyncExitStack() as closing:
         mode_before = closing.enter_context(_locked(folder))
-        certificates = tls.read(certs_dir)
         tls.allow_only_tls_1_3(certificates)
         log = closing.enter_context(_process_log(config))
         ending = _end_asked_for(log)

@@ -20,6 +20,7 @@ from grpc import StatusCode, aio
 from joblet.api import roles, status
 from joblet.api.memory import Trimming
 from joblet.domain.errors import JobletError, ShuttingDown
+from joblet.domain.role import Role
 from joblet.serverlog import Level, ServerLog
 from joblet.services.lifelines import milliseconds
 
@@ -207,7 +208,7 @@ class _Record:
         self.method = method
         self.peer = peer
         self.client = ""
-        self.role: roles.Role | None = None
+        self.role: Role | None = None
 
     def ended(self, code: StatusCode, why: str = "") -> None:
         """Write the line; how loud depends on the code."""

@@ -9,7 +9,6 @@ Source: API specification, "Role-Based Authorization" and "Certificate Requireme
 
 import re
 from collections.abc import Iterable, Mapping
-from enum import StrEnum
 from functools import lru_cache
 from typing import Final
 
@@ -17,14 +16,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from joblet.domain.errors import NotAllowed, Unauthenticated
-
-
-class Role(StrEnum):
-    """The OU of a client's certificate, exactly as it must stand there."""
-
-    ADMIN = "admin"
-    VIEWER = "viewer"
-
+from joblet.domain.role import Role
 
 _READ: Final = frozenset(Role)
 _CHANGE: Final = frozenset({Role.ADMIN})

@@ -19,14 +19,11 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from joblet.complaint import Complaint, why
+from joblet.pki.names import CA_CERTIFICATE, SERVER_CERTIFICATE, SERVER_KEY
 from joblet.serverlog import ServerLog
 
 if TYPE_CHECKING:
     import grpc
-
-CA: Final = "ca-cert.pem"
-CERTIFICATE: Final = "server-cert.pem"
-KEY: Final = "server-key.pem"
 
 # gRPC's Python API has no minimum version. Its cipher list, however, is one for TLS 1.2 only: when it holds just a
 # suite that our key cannot sign for, TLS 1.2 has no cipher in common with any client, and TLS 1.3 is untouched.
@@ -56,21 +53,21 @@ def read(folder: Path) -> ServerCertificates:
     Raises:
         CertificatesUnusable: One is missing, unreadable or not PEM, or key and certificate do not belong together.
     """
-    ca, certificate, key = (_read_file(folder / name) for name in (CA, CERTIFICATE, KEY))
-    _load_certificate(folder / CA, ca)
-    shown = _load_certificate(folder / CERTIFICATE, certificate)
+    ca, certificate, key = (_read_file(folder / name) for name in (CA_CERTIFICATE, SERVER_CERTIFICATE, SERVER_KEY))
+    _load_certificate(folder / CA_CERTIFICATE, ca)
+    shown = _load_certificate(folder / SERVER_CERTIFICATE, certificate)
     public = shown.public_key()
     try:
         private = load_pem_private_key(key, password=None)
     except (ValueError, TypeError) as error:
         raise CertificatesUnusable(
-            f"cannot use {folder / KEY}: not an unencrypted private key in PEM ({error})",
+            f"cannot use {folder / SERVER_KEY}: not an unencrypted private key in PEM ({error})",
             "write key and certificate anew with `joblet certs`",
         ) from None
     form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     if private.public_key().public_bytes(*form) != public.public_bytes(*form):
         raise CertificatesUnusable(
-            f"cannot use {folder / KEY}: it is not the key of {CERTIFICATE}",
+            f"cannot use {folder / SERVER_KEY}: it is not the key of {SERVER_CERTIFICATE}",
             "put the two files of one certificate there, or write both anew with `joblet certs`",
         )
     return ServerCertificates(ca, certificate, key, isinstance(public, RSAPublicKey), shown.not_valid_after_utc)
@@ -124,7 +121,9 @@ def _warn_if_expired(folder: Path, certificates: ServerCertificates, log: Server
     """Clients refuse such a certificate without a word to us, so this line is the only one there will be."""
     if certificates.not_after < datetime.datetime.now(datetime.UTC):
         log.warn(
-            "the server's certificate has expired", file=folder / CERTIFICATE, at=certificates.not_after.isoformat()
+            "the server's certificate has expired",
+            file=folder / SERVER_CERTIFICATE,
+            at=certificates.not_after.isoformat(),
         )
 
 
@@ -156,8 +155,8 @@ class _Renewal:
                 fresh = read(self._folder)
                 if fresh.has_rsa_key != self._current.has_rsa_key:
                     raise CertificatesUnusable(
-                        f"cannot use {self._folder / KEY} before a restart: TLS 1.2 is shut out by the kind of key"
-                        " (RSA or not), and the new key is of the other kind",
+                        f"cannot use {self._folder / SERVER_KEY} before a restart: TLS 1.2 is shut out by the kind of"
+                        " key (RSA or not), and the new key is of the other kind",
                     )
             except CertificatesUnusable as error:
                 self._log.warn("certificates not reloaded: those in force stay", reason=error.what)
@@ -170,7 +169,7 @@ class _Renewal:
         return _configuration(fresh)
 
     def _stamp(self) -> tuple[tuple[int, ...], ...]:
-        return tuple(_stamp(self._folder / name) for name in (CA, CERTIFICATE, KEY))
+        return tuple(_stamp(self._folder / name) for name in (CA_CERTIFICATE, SERVER_CERTIFICATE, SERVER_KEY))
 
 
 def _stamp(path: Path) -> tuple[int, ...]:

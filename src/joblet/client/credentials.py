@@ -4,7 +4,8 @@ The three files that let a client in, checked before anything is connected.
 A look that costs next to nothing (`screening`) lets a good set pass; whatever looks odd is examined by `pki/check.py`,
 which finds the words and costs more than the call itself.
 
-Runs in: a user's program, the user's terminal. May not: import grpc; import `joblet.pki` unless something looks wrong.
+Runs in: a user's program, the user's terminal. May not: import grpc; import more of `joblet.pki` than the
+files' names unless something looks wrong.
 Source: API specification, "Certificate Files Required", "Environment Variables", "Client Limits".
 """
 
@@ -17,10 +18,11 @@ from typing import Final
 
 from joblet.client.errors import BadCredentials
 from joblet.client.screening import nothing_looks_wrong
+from joblet.pki.names import CA_CERTIFICATE, CLIENT_CERTIFICATE, CLIENT_KEY
 
-DEFAULT_CERTIFICATE: Final = "certs/client-cert.pem"
-DEFAULT_KEY: Final = "certs/client-key.pem"
-DEFAULT_CA: Final = "certs/ca-cert.pem"
+DEFAULT_CERTIFICATE: Final = f"certs/{CLIENT_CERTIFICATE}"
+DEFAULT_KEY: Final = f"certs/{CLIENT_KEY}"
+DEFAULT_CA: Final = f"certs/{CA_CERTIFICATE}"
 
 # Named as in the specification.
 SERVER_VARIABLE: Final = "JOBLET_SERVER"

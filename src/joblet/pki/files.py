@@ -1,5 +1,5 @@
 """
-The certificate folder: its file names, and how a set of files gets there whole or not at all.
+The certificate folder: how a set of files gets there whole or not at all.
 
     ca-cert.pem ca-key.pem                          the authority
     server-cert.pem server-key.pem                  `joblet serve`
@@ -11,7 +11,7 @@ ever replacing one (link(2) refuses) unless told to. A failure on the way takes 
 a power cut in the middle of a forced replacement can leave old and new files side by side.
 
 Runs in: command lines. May not: know what a certificate is.
-Source: API specification, "Certificate Files Required"; docs/contributors.md, "What others rely on".
+Source: API specification, "Certificate Files Required"; link(2), rename(2).
 """
 
 import contextlib
@@ -23,20 +23,8 @@ from typing import Final
 
 from joblet.complaint import Complaint, why
 
-CA_CERTIFICATE: Final = "ca-cert.pem"
-CA_KEY: Final = "ca-key.pem"
-SERVER_CERTIFICATE: Final = "server-cert.pem"
-SERVER_KEY: Final = "server-key.pem"
-CLIENT_CERTIFICATE: Final = "client-cert.pem"
-CLIENT_KEY: Final = "client-key.pem"
-
 KEY_MODE: Final = 0o600
 CERTIFICATE_MODE: Final = 0o644
-
-
-def client_names(prefix: str) -> tuple[str, str]:
-    """Certificate and key file of one client."""
-    return f"{prefix}-{CLIENT_CERTIFICATE}", f"{prefix}-{CLIENT_KEY}"
 
 
 def is_key(path: Path) -> bool:

@@ -30,9 +30,10 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from joblet.complaint import Complaint
+from joblet.domain.role import Role
 from joblet.pki.hosts import Host
 
-ROLES: Final = ("admin", "viewer")
+ROLES: Final = tuple(role.value for role in Role)
 ORGANISATION: Final = "Joblet"
 CA_DAYS: Final = 3650
 DAYS: Final = 365
