@@ -23,7 +23,7 @@ from measuring.report import judged, rounds_asked_for, show
 from measuring.server import RunningServer, a_server
 
 from joblet.client import Credentials, JobletClient
-from joblet.pki import files
+from joblet.pki import names
 from joblet.services.logs import CHUNK_BYTES
 
 TARGET: Final = 0.5
@@ -63,10 +63,10 @@ def read_raw(address: str, credentials: Credentials) -> float:
 
 def serve_raw(certificates: Path) -> None:
     """Send the bytes to each client, one after the other, for ever; the port is the first line of output."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=certificates / files.CA_CERTIFICATE)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=certificates / names.CA_CERTIFICATE)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.verify_mode = ssl.CERT_REQUIRED
-    context.load_cert_chain(certificates / files.SERVER_CERTIFICATE, certificates / files.SERVER_KEY)
+    context.load_cert_chain(certificates / names.SERVER_CERTIFICATE, certificates / names.SERVER_KEY)
     piece = bytes(range(256)) * (CHUNK_BYTES // 256)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         print(listener.getsockname()[1], flush=True)
@@ -114,7 +114,7 @@ def measure(server: RunningServer, rounds: int) -> dict[str, list[float]]:
 def credentials_in(folder: Path) -> Credentials:
     """An administrator's."""
     return Credentials.from_files(
-        folder / files.CLIENT_CERTIFICATE, folder / files.CLIENT_KEY, folder / files.CA_CERTIFICATE
+        folder / names.CLIENT_CERTIFICATE, folder / names.CLIENT_KEY, folder / names.CA_CERTIFICATE
     )
 
 

@@ -16,7 +16,7 @@ from joblet.admin import certs, serve
 from joblet.admin.demo import start_server
 from joblet.admin.down import down
 from joblet.client import Credentials
-from joblet.pki import files
+from joblet.pki import names
 from joblet.statefolder import StateFolder
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -65,9 +65,9 @@ def a_server() -> Iterator[RunningServer]:
         try:
             start_server(command, folder / "ready", folder / "server.log")
             credentials = Credentials.from_files(
-                certificates / files.CLIENT_CERTIFICATE,
-                certificates / files.CLIENT_KEY,
-                certificates / files.CA_CERTIFICATE,
+                certificates / names.CLIENT_CERTIFICATE,
+                certificates / names.CLIENT_KEY,
+                certificates / names.CA_CERTIFICATE,
             )
             yield RunningServer(state.address.read_text().strip(), credentials, certificates, state)
         finally:

@@ -139,8 +139,7 @@ def _tell(error: Exception) -> int:
         words = f"{(error.strerror or str(error)).lower()}{where}"
     else:
         words = (
-            f"internal error: {type(error).__name__}: {error}\n"
-            "this is a fault in joblet: JOBLET_DEBUG=1 shows where"
+            f"internal error: {type(error).__name__}: {error}\nthis is a fault in joblet: JOBLET_DEBUG=1 shows where"
         )
     first, *others = words.splitlines() or [type(error).__name__]
     print(f"joblet: {first}", file=sys.stderr)
