@@ -131,6 +131,22 @@ async def test_jobs_that_a_reboot_took_are_lost_and_say_so() -> None:
             await joblet.jobs.stop(job.id)
 
 
+async def test_the_first_answer_of_a_new_server_is_the_truth() -> None:
+    """Who ended unwatched, and who was taken by a reboot, is told as ended as soon as the server may take calls."""
+    async with FakeJoblet() as joblet:
+        ended = await joblet.run(exits(7))
+        await joblet.close()
+        await pass_time(10)
+        await joblet.restart()
+        assert joblet.jobs.get(ended.id).state is JobState.FAILED
+
+        lost = await joblet.run(runs_forever())
+        await joblet.close()
+        joblet.engine.reboot()
+        await joblet.restart()
+        assert joblet.jobs.get(lost.id).state is JobState.FAILED
+
+
 async def test_a_set_up_that_outlives_its_server_does_not_become_a_job_that_nobody_knows() -> None:
     """The next server finds it neither running nor ended: FAILED, and stopped once it does run."""
     clock, engine = an_engine(set_up_s=5)

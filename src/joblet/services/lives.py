@@ -41,6 +41,8 @@ T = TypeVar("T")
 
 _NOT_STORED: Final = "its record could not be stored"
 _NOT_ANSWERED: Final = "nobody waits for it: its start was never confirmed"
+# Longer than a store needs for 10,000 ends; a store that refuses them must not keep the server from starting.
+_SETTLE_S: Final = 10.0
 
 
 class JobListener(Protocol):
@@ -131,8 +133,14 @@ class Lives:
         self._listeners.append(listener)
 
     async def attached(self) -> None:
-        """Wait until the engine has answered once."""
+        """Wait until the engine has answered once, and what ended while no server ran is told as ended."""
         await self._first_attached.wait()
+        known = self._attached.ended if self._attached is not None else ()
+        ending = [life for life in self._lives.values() if life.concluded or life.job.id in known]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_SETTLE_S):
+                for life in ending:
+                    await life.over.wait()
 
     async def consume(self) -> None:
         """Follow the engine's events until it is closed: one task for the life of the server."""
