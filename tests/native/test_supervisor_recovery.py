@@ -262,3 +262,66 @@ def test_a_job_whose_status_file_is_damaged_is_still_owned(on_real_engine: "Call
         assert not real.folder.status(lost).exists()
 
     on_real_engine(scenario)
+
+
+def test_an_end_in_a_status_file_that_does_not_fit_stops_no_start(on_real_engine: "Callable[[Scenario], None]") -> None:
+    """Another version's end, and a FIFO in the place of a file: the other jobs' supervisor starts all the same."""
+
+    async def scenario(real: "RealEngine") -> None:
+        job_id, _ = await real.start("sh", "-c", "exit 3")
+        await real.end(job_id)
+        await real.drop()
+        real.kill_supervisor()
+        path = real.folder.status(job_id)
+        path.write_bytes(re.sub(rb"(?m)^end .*$", b"end {}", path.read_bytes()))
+        os.mkfifo(real.folder.status("fifo"))
+        real.ends.clear()
+
+        await real.attach()
+
+        assert (await real.end(job_id)).exit_code == 3
+
+    on_real_engine(scenario)
+
+
+def test_no_work_folder_can_stop_a_start_or_stay(on_real_engine: "Callable[[Scenario], None]") -> None:
+    """Folders deeper than any stack, and every name that a remover might want."""
+    makes = (
+        "import os\n"
+        "for n in range(60):\n"
+        "    os.makedirs(f'.joblet-removed-{n}/x')\n"
+        "    os.makedirs(f'{os.getpid()}.{n}/x')\n"
+        "for chain in range(3):\n"
+        "    os.chdir('/work')\n"
+        "    for _ in range(1500):\n"
+        "        os.mkdir('d' if _ else f'q{chain}'); os.chdir('d' if _ else f'q{chain}')\n"
+    )
+
+    async def scenario(real: "RealEngine") -> None:
+        ended, _ = await real.run("python3", "-c", makes)
+        assert (ended.exit_code, list(real.folder.work.iterdir())) == (0, [])
+
+        job_id, running = await real.start(
+            "python3", "-c", makes + "import signal; print('made', flush=True); signal.pause()"
+        )
+        real.engine.watch_log(job_id)
+        await real.until(lambda: real.log(job_id) == b"made\n")
+        await real.drop()
+        real.kill_supervisor()
+        os.kill(running.pid, 9)
+        await asyncio.to_thread(end_of, running.pid)
+        real.folder.status(job_id).unlink()  # half-made: nobody knows whose folder it is
+
+        await real.attach()
+
+        assert list(real.folder.work.iterdir()) == []
+
+    on_real_engine(scenario)
+
+
+def test_a_job_can_open_its_standard_error_by_name(on_real_engine: "Callable[[Scenario], None]") -> None:
+    async def scenario(real: "RealEngine") -> None:
+        ended, log = await real.run("sh", "-c", "echo a >/dev/stderr; echo b >/dev/stdout; cat /dev/stdout")
+        assert (ended.exit_code, log.splitlines()[:2]) == (1, [b"a", b"b"])
+
+    on_real_engine(scenario)

@@ -150,3 +150,14 @@ async def test_a_name_that_is_no_uuid_opens_nothing(folder: StateFolder, name: s
 
     assert open_files() == before
     store.close()
+
+
+@pytest.mark.parametrize("offset", [2**62 + 1, 2**63 - 1])
+async def test_an_offset_beyond_any_file_has_nothing(folder: StateFolder, offset: int) -> None:
+    """Offset and length together must stay within what pread takes: EINVAL was a traceback in the server log."""
+    store = FileLogStore(folder)
+    job_id = an_id()
+    write(folder, job_id, b"short")
+
+    assert await store.read(job_id, offset, 1024 * 1024) == b""
+    store.close()

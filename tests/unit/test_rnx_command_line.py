@@ -54,6 +54,7 @@ def test_the_version_is_the_packages(capsysbinary: Captured) -> None:
     [
         ([], "no command given"),
         (["lst"], "unknown command: lst (did you mean list?)"),
+        (["\x1b[31mx"], "unknown command: \\x1b[31mx"),
         (["status"], "rnx status needs <job-uuid>"),
         (["stop", "a", "b"], "rnx stop takes <job-uuid> (too much: b)"),
         (["list", "everything"], "rnx list takes no arguments (too much: everything)"),

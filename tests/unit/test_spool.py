@@ -207,11 +207,12 @@ def test_a_log_is_written_when_the_disk_takes_it_again(output: Output, tmp_path:
     writer.start()
     writer.finish(Finish(output.spool, tmp_path / "no-work", None, b""))
     assert select.select([writer.event_fd], [], [], 10)[0]
-    assert writer.done() == [output.spool]
+    # Told at once that the work folder can go: on a full disk it may be what leaves no room for the log.
+    assert [(what.stored, what.work_left) for what in writer.done() if isinstance(what, Finish)] == [(False, False)]
 
     folder.mkdir()
     told: list[object] = []
-    while not any(isinstance(what, Finish) for what in told):
+    while not any(isinstance(what, Finish) and what.stored for what in told):
         assert select.select([writer.event_fd], [], [], 10)[0]
         told += writer.done()
 

@@ -22,6 +22,20 @@ def test_timers_fire_in_the_order_of_their_moments() -> None:
     assert fired == ["first", "second"]
 
 
+def test_a_timer_beyond_what_the_kernel_counts_is_waited_for() -> None:
+    """epoll_wait takes 24.8 days at most; a job may run longer."""
+    loop = Loop()
+    read_end, write_end = os.pipe()
+    loop.after(3e9, lambda: None)
+    loop.watch(read_end, lambda _events: loop.stop())
+    os.write(write_end, b"x")
+
+    loop.run()
+
+    os.close(read_end)
+    os.close(write_end)
+
+
 def test_cancelled_timers_are_not_kept_until_they_would_be_due() -> None:
     loop = Loop()
     kept = loop.after(3600, lambda: None)

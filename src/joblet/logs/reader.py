@@ -20,6 +20,7 @@ from joblet.domain.job import JobId
 from joblet.statefolder import StateFolder
 
 OPEN_MAX: Final = 128
+_LAST_OFFSET: Final = 1 << 62  # beyond it, offset and length together leave what pread takes
 _MAX_READ_BYTES: Final = 1024 * 1024
 _ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 # EAGAIN: not in the page cache. EOPNOTSUPP: this file system cannot say (tmpfs before 6.6, FUSE).
@@ -73,7 +74,7 @@ class FileLogStore:
     async def read(self, job_id: JobId, offset_bytes: int, max_bytes: int) -> bytes:
         """See `ports.LogStore.read`. Raises OSError when the disk cannot be read."""
         log = self._get(job_id)
-        if log is None:
+        if log is None or offset_bytes > _LAST_OFFSET:
             return b""
         view = memoryview(self._buffer)[:max_bytes]
         try:

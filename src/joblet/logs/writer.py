@@ -35,7 +35,7 @@ class Finish:
         note: That line.
     """
 
-    __slots__ = ("note", "note_path", "spool", "work", "work_left")
+    __slots__ = ("note", "note_path", "spool", "stored", "work", "work_left")
 
     def __init__(self, spool: Spool, work: Path, note_path: Path | None, note: bytes) -> None:
         self.spool = spool
@@ -43,6 +43,7 @@ class Finish:
         self.note_path = note_path
         self.note = note
         self.work_left = False
+        self.stored = False
 
 
 class Removal:
@@ -90,7 +91,7 @@ class Writer:
             self._put(spool)
 
     def finish(self, task: Finish) -> None:
-        """Nothing more will come for this spool; it is reported by `done` when it is all on disk."""
+        """Nothing more will come for this spool; `done` reports it once looked at, and again when it is all on disk."""
         self._put(task)
 
     def remove(self, path: Path) -> None:
@@ -173,14 +174,16 @@ class Writer:
                     self.dirty(task)
                 self._report(task)
             case Finish():
+                task.work_left = not _remove_empty(task.work)
                 if not self._store(task.spool):
                     self._again(task)
                 elif task.spool.backlog_bytes:
                     self._put(task)
                 else:
-                    self._close(task)
-                    return
-                self._report(task.spool)
+                    task.spool.close_file()
+                    self._note(task)
+                    task.stored = True
+                self._report(task)
             case Removal():
                 try:
                     os.unlink(task.path)
@@ -192,12 +195,6 @@ class Writer:
     def _report(self, what: Spool | Finish) -> None:
         self._done.append(what)
         os.eventfd_write(self.event_fd, 1)
-
-    def _close(self, task: Finish) -> None:
-        task.spool.close_file()
-        self._note(task)
-        task.work_left = not _remove_empty(task.work)
-        self._report(task)
 
     def _store(self, spool: Spool) -> bool:
         """Whether the disk took what was asked of it."""

@@ -18,7 +18,7 @@ from joblet.domain.errors import JobletError
 from joblet.rnx import startup
 from joblet.rnx.connection import GLOBAL_FLAGS, check_output
 from joblet.rnx.flags import BadUsage, Flag, HelpWanted, NotYet, Values, Verb, check_operands, did_you_mean, parse
-from joblet.rnx.output import Output, json_text, standard_output
+from joblet.rnx.output import Output, escaped, json_text, standard_output
 
 if TYPE_CHECKING:
     from typing import NoReturn
@@ -119,7 +119,9 @@ def _failed(output: Output, code: str, message: str, advice: str, *, status: int
     if output.as_json:
         output.note(json_text({"code": code, "message": message, "details": advice.splitlines()}))
     else:
-        output.note(f"Error: {message}", *(f"  {line}" for line in advice.splitlines()))
+        lines = [f"Error: {message}", *(f"  {line}" for line in advice.splitlines())]
+        # What was typed and what a server says are a stranger's text too.
+        output.note(*(escaped(line) for text in lines for line in text.splitlines()))
     return status
 
 

@@ -98,7 +98,7 @@ class SupervisedJob:
         self._rest: Timer | None = None
         self._set_up_failure: str | None = None
         self._end: JobEnd | None = None
-        self._stored = False
+        self._stored = self._removing = self._work_gone = False
         self._cleaning = False
         self._cgroup_deadline_s: float | None = None
 
@@ -147,9 +147,9 @@ class SupervisedJob:
                 self._kill()
             return
         self._init_gone = True
-        if status.end is not None:
-            self._adopt_end(status.end)
-        elif status.failed is not None or not self.started_ns:
+        if self._adopt_end(status):
+            return
+        if status.failed is not None or not self.started_ns:
             self._set_up_failure = status.failed or "the supervisor was killed while it was being set up"
             self._conclude_set_up()
         else:
@@ -251,9 +251,7 @@ class SupervisedJob:
             self._set_up_failure = status.failed
         elif status.running_ns is not None and not self.started_ns:
             self._running(status.running_ns)
-        if status.end is not None:
-            self._adopt_end(status.end)
-        elif status.exited is not None:
+        if not self._adopt_end(status) and status.exited is not None:
             self._conclude(status)
 
     def _read_status(self) -> Status | None:
@@ -332,32 +330,45 @@ class SupervisedJob:
                 "WARN", "resource limit reached", jobId=self.job_id, **{name: str(by) for name, by in met.items()}
             )
 
-    def _adopt_end(self, line: bytes) -> None:
-        """A predecessor stored the log and this end; what is left is to clean up."""
-        self._end = JobEnd(**json.loads(line))
+    def _adopt_end(self, status: Status) -> bool:
+        """Whether a predecessor stored the log and this end; what is left is then to clean up."""
+        if status.end is None:
+            return False
+        try:
+            self._end = JobEnd(**json.loads(status.end))
+        except (ValueError, TypeError) as error:  # another version's: the evidence is still there
+            self.owner.warn("WARN", "stored end unreadable", jobId=self.job_id, why=str(error))
+            return False
         self._cancel_timers()
         self._stop_draining()
         self.owner.writer.finish(Finish(self.spool, self._work_path, None, b""))
+        return True
 
     def _job_end(self, evidence: Evidence, ended_ns: int, usage: Usage) -> JobEnd:
         return job_end(self.job_id, evidence, self.started_ns, ended_ns, self.spool.received_bytes, usage)
 
-    def stored(self, work_left: bool) -> None:
-        """Its log is on disk. With files left in its work folder, those go first."""
-        self._kill_init()
-        if work_left:
-            self.owner.remove_tree(self._work_path, self._work_removed)
-        else:
-            self._work_removed()
+    def finishing(self, task: Finish) -> None:
+        """The disk thread has looked at its work folder, and perhaps stored all of its log."""
+        if not self._removing:
+            # Not only when the log is stored: on a full disk it may be this folder that leaves no room for the log.
+            self._removing = True
+            if task.work_left:
+                self.owner.remove_tree(self._work_path, self._work_removed)
+            else:
+                self._work_removed()
+        if task.stored and not self._stored:
+            self._stored = True
+            self._kill_init()
+            self._clean_up()
 
     def _work_removed(self) -> None:
         if os.path.lexists(self._work_path):
             self.owner.warn("WARN", "work folder not removed", jobId=self.job_id, path=str(self._work_path))
-        self._stored = True
+        self._work_gone = True
         self._clean_up()
 
     def _clean_up(self) -> None:
-        if not (self._stored and self._init_gone) or self._cleaning:
+        if not (self._stored and self._work_gone and self._init_gone) or self._cleaning:
             return
         self._cleaning = True
         self.owner.loop.forget(self._event_fd)

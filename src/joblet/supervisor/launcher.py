@@ -43,6 +43,7 @@ ZYGOTE_MODULES: Final = (
     "joblet/supervisor/__init__.py",
     "joblet/supervisor/descriptors.py",
     "joblet/supervisor/init.py",
+    "joblet/supervisor/removal.py",
     "joblet/supervisor/zygote.py",
     "joblet/supervisor/linux/__init__.py",
     "joblet/supervisor/linux/clone.py",

@@ -16,6 +16,7 @@ READABLE: Final = select.EPOLLIN
 WRITABLE: Final = select.EPOLLOUT
 _BATCH: Final = 256
 _FEW: Final = 256
+_LONGEST_WAIT_S: Final = 3600.0  # epoll_wait counts milliseconds in an int: 24.8 days, less than a job may run
 
 
 class Timer:
@@ -112,7 +113,7 @@ class Loop:
     def _next_timeout_s(self) -> float:
         if not self._timers:
             return -1
-        return max(0.0, self._timers[0][0] - time.monotonic())
+        return min(max(0.0, self._timers[0][0] - time.monotonic()), _LONGEST_WAIT_S)
 
     def _fire_due(self) -> None:
         now = time.monotonic()

@@ -11,7 +11,6 @@ May not: import outside the standard library.
 
 import logging
 import os
-import shutil
 import signal
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ from joblet.statefolder import StateFolder
 from joblet.supervisor.job import Owner, SupervisedJob
 from joblet.supervisor.linux.cgroups.tree import Cgroups
 from joblet.supervisor.record import Record
+from joblet.supervisor.removal import remove_tree
 from joblet.supervisor.status import Status, read_status, reattach
 
 log = logging.getLogger("joblet.supervisor")
@@ -87,9 +87,12 @@ def _take_over(owner: Owner, cgroups: Cgroups | None, record: Record, status: St
 
 
 def _remove_unknown(folder: StateFolder, cgroups: Cgroups | None, known: Mapping[str, SupervisedJob]) -> None:
-    for work in folder.work.iterdir():
+    for work in sorted(folder.work.iterdir()):
         if work.name not in known:
-            shutil.rmtree(work, ignore_errors=True)
+            try:
+                remove_tree(os.fsencode(work))
+            except OSError as error:
+                log.warning("%s is left: %s", work, error)
     if cgroups is not None:
         for job_id in cgroups.leftovers():
             if job_id not in known:

@@ -82,7 +82,7 @@ def read_status(path: str | os.PathLike[str]) -> Status | None:
         OSError: It cannot be read.
     """
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=_open_at_once) as file:
             found = os.fstat(file.fileno())
             data = file.read()
     except FileNotFoundError:
@@ -93,6 +93,11 @@ def read_status(path: str | os.PathLike[str]) -> Status | None:
         with contextlib.suppress(ValueError, IndexError):
             status = _after(status, line)
     return status
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """A FIFO in the place of a status file must not hold the supervisor up."""
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOFOLLOW)
 
 
 def reattach(status: Status) -> tuple[int, int, int, int] | None:

@@ -260,6 +260,9 @@ class Supervisor:
                 cgroup.remove()
             raise
         slot = self._free_slots.pop()
+        # Its own, so that it can open /dev/stdout; for writing only, since what it read would be missing from its log.
+        os.fchown(log_write, FIRST_JOB_UID + slot, FIRST_JOB_UID + slot)
+        os.fchmod(log_write, 0o200)
         record = Record(wanted.job_id, slot, wanted.timeout_s, wanted.memory_max_bytes, cgroup is not None)
         job = SupervisedJob(self, record, spool, event, cgroup)
         request = LaunchRequest(
@@ -361,7 +364,7 @@ class Supervisor:
             self._stored_bytes[spool] = spool.stored_bytes
             self._watchers.tell(job.job_id, spool.stored_bytes)
             if isinstance(what, Finish):
-                job.stored(what.work_left)
+                job.finishing(what)
         if self._held and self._received_bytes <= self._settings.log_memory_bytes // 2:
             held, self._held = self._held, set()
             for job in held:

@@ -44,6 +44,7 @@ from joblet.supervisor.linux.privileges import (
     limit,
 )
 from joblet.supervisor.linux.syscall import close_range, kernel_error, libc, words
+from joblet.supervisor.removal import remove_tree
 
 _REQUEST_BYTES = 8192
 _FILTER_BYTES = 4096
@@ -186,49 +187,6 @@ def _remove(control: socket, token: bytes, path: bytes) -> None:
         control.send(b"kept %s %d %s" % (token, error.errno or 0, words(error).encode(errors="replace")))
     else:
         _send(control, b"removing " + token, pidfd)
-
-
-def remove_tree(path: bytes) -> None:
-    """
-    Remove a folder and all in it as far as possible; what refuses is left, and the caller sees it.
-
-    Never through a symbolic link, also not one that is put in place meanwhile: every step is relative to a
-    descriptor of the folder it is in. Without recursion: a job can make folders deeper than any stack.
-    Its processes are gone, so nothing is put there meanwhile.
-    """
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-    top = os.open(path, flags)
-    names = [os.fsencode(name) for name in os.listdir(top)]
-    raised = 0
-    while names:
-        name = names.pop()
-        if _unlinked(name, top):
-            continue
-        try:
-            folder = os.open(name, flags, dir_fd=top)
-            for inner in os.listdir(folder):
-                if not _unlinked(inner, folder):
-                    # A folder in a folder goes up to the top, so that depth never needs descriptors.
-                    raised += 1
-                    other = b".joblet-removed-%d" % raised
-                    os.rename(inner, other, src_dir_fd=folder, dst_dir_fd=top)
-                    names.append(other)
-            os.close(folder)
-            os.rmdir(name, dir_fd=top)
-        except OSError:
-            continue
-    os.rmdir(path)
-
-
-def _unlinked(name: "bytes | str", folder: int) -> bool:
-    """False for a folder; what cannot be unlinked for another reason stays."""
-    try:
-        os.unlink(name, dir_fd=folder)
-    except IsADirectoryError:
-        return False
-    except OSError:
-        pass
-    return True
 
 
 def _send(control: socket, packet: bytes, fd: int) -> None:
