@@ -84,6 +84,10 @@ MASKED_FILES = (
 MASKED_FOLDERS = (b"acpi", b"scsi")
 READ_ONLY_FOLDERS = (b"bus", b"fs", b"irq", b"sys")
 
+# A record may be longer, but is not written here; a command's name of 100 KB need not be repeated in its end.
+_LONGEST_LINE = 3000
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+_RETRY_S = 0.2
 _CHILD_OR_STOP = (SIGCHLD, SIGTERM)
 _NO_SIGNALS = ()
 _KILL = 1 << CAP_KILL
@@ -372,6 +376,17 @@ def _kill_the_rest() -> None:
 
 
 def _append(line: bytes) -> None:
-    """One write, so that a line is whole or, for a reader, not there."""
-    os.write(FD_STATUS, line.replace(b"\n", b" ") + b"\n")
+    """
+    One write, so that a line is whole or, for a reader, not there yet.
+
+    A full disk takes less or nothing: an end that is not told would be a job that never ends, so it is tried again.
+    """
+    left = line[:_LONGEST_LINE].replace(b"\n", b" ") + b"\n"
+    while left:
+        try:
+            left = left[os.write(FD_STATUS, left) :]
+        except OSError as error:
+            if error.errno not in _DISK_FULL:
+                raise
+            time.sleep(_RETRY_S)
     os.eventfd_write(FD_EVENT, 1)

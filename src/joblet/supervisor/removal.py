@@ -6,6 +6,7 @@ Runs in: a child of the zygote; supervisor, before it listens. May not: import a
 
 import os
 
+_BESIDE = b".removing"
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -22,9 +23,10 @@ def remove_tree(path: bytes) -> None:
         OSError: Something is left.
     """
     beside = path if path.endswith(_BESIDE) else path + _BESIDE
+    top = os.open(path, _FLAGS)
     if not os.path.isdir(beside):
         os.mkdir(beside, 0o700)
-    top, stage = os.open(path, _FLAGS), os.open(beside, _FLAGS)
+    stage = os.open(beside, _FLAGS)
     folders = [(at, os.fsencode(name)) for at in {top, stage} for name in os.listdir(at)]
     moved = 0
     while folders:
@@ -52,9 +54,6 @@ def remove_tree(path: bytes) -> None:
     os.rmdir(beside)
     if beside != path:
         os.rmdir(path)
-
-
-_BESIDE = b".removing"
 
 
 def _unlinked(name: "bytes | str", folder: int) -> bool:
