@@ -287,8 +287,9 @@ class AsyncJobLog:
             stream = client._stub.GetJobLogs(request)
             try:
                 async for chunk in stream:
-                    position.read(len(chunk.payload))
-                    yield chunk.payload
+                    payload = chunk.payload  # each look at it is a copy
+                    position.read(len(payload))
+                    yield payload
                 return
             except aio.AioRpcError as error:
                 reason = client._error_of(error)

@@ -290,8 +290,9 @@ class JobLog:
                 self._stream.cancel()
             try:
                 for chunk in self._stream:
-                    position.read(len(chunk.payload))
-                    yield chunk.payload
+                    payload = chunk.payload  # each look at it is a copy
+                    position.read(len(payload))
+                    yield payload
                 return
             except grpc.RpcError as error:
                 if self._closed:
