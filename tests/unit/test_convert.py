@@ -172,3 +172,10 @@ def test_a_reason_with_bytes_that_are_no_text_can_be_sent() -> None:
     job = a_job(replace(ENDED, reason="cannot execute \udcff"))
 
     assert convert.get_job_status_res(job, 0).reason == "cannot execute ?"
+
+
+@pytest.mark.parametrize("length", [0, 1, 127, 128, 16_383, 16_384, 1 << 20, (1 << 21) + 3])
+def test_a_chunk_encoded_by_hand_is_protobufs_own(length: int) -> None:
+    payload = (bytes(range(256)) * (length // 256 + 1))[:length]
+
+    assert convert.encoded_chunk(payload) == pb.DataChunk(payload=payload).SerializeToString()

@@ -99,6 +99,7 @@ class Calls(Interceptor):
             return grpc.unary_unary_rpc_method_handler(inside, **serializers)
         if handler.unary_stream is not None:
             inside = self._around(method, self._streaming(handler.unary_stream))
+            serializers["response_serializer"] = _unless_encoded(handler.response_serializer)
             return grpc.unary_stream_rpc_method_handler(inside, **serializers)
         if handler.stream_stream is not None:
             inside = self._around(method, self._streaming(handler.stream_stream))
@@ -240,3 +241,9 @@ _LINE: Final = {
     StatusCode.PERMISSION_DENIED: (Level.WARN, "call not allowed"),
     StatusCode.INTERNAL: (Level.ERROR, "call failed"),
 }
+
+
+def _unless_encoded(serialize: Callable[[Any], bytes] | None) -> Callable[[Any], bytes]:
+    """A stream may hand over bytes that are a message already (`convert.encoded_chunk`)."""
+    assert serialize is not None  # generated code always names one
+    return lambda message: message if isinstance(message, bytes) else serialize(message)

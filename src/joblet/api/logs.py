@@ -5,8 +5,11 @@ Runs in: server loop.
 Source: API specification, "GetJobLogs", "Streaming Behavior".
 """
 
+from typing import cast
+
 from grpc import aio
 
+from joblet.api.convert import encoded_chunk
 from joblet.services.logs import STALL_TIMEOUT_S, Logs, deliver
 from joblet.wire import joblet_pb2 as pb
 
@@ -33,6 +36,7 @@ class LogCalls:
         await context.send_initial_metadata(())  # a silent job's reader learns that the stream stands
         await deliver(
             stream,
-            lambda piece: context.write(pb.DataChunk(payload=piece)),
+            # Encoded here and passed on as it is by `calls`; gRPC itself only asks for something to serialize.
+            lambda piece: context.write(cast(pb.DataChunk, encoded_chunk(piece))),
             stall_timeout_s=self._stall_timeout_s,
         )
