@@ -9,7 +9,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from joblet.rnx.flags import BadUsage, Flag, Values
-from joblet.rnx.startup import collect_again, quiet_grpc
+from joblet.rnx.startup import end_loading, quiet_grpc
 
 if TYPE_CHECKING:
     from joblet.client import JobletClient
@@ -55,7 +55,7 @@ def connected(values: Values) -> "JobletClient":
     )
     from joblet.client.synchronous import JobletClient
 
-    collect_again()
+    end_loading()
 
     def chosen(flag: str, variable: str, default: str) -> str:
         return values.text(flag) or os.environ.get(variable) or default

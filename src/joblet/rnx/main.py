@@ -43,7 +43,7 @@ class VerbModule(Protocol):
 
 def main() -> "NoReturn":
     """The program `rnx`."""
-    startup.collect_later()
+    startup.begin_loading()
     startup.defer()
     status = execute(sys.argv[1:])
     startup.leave(status)
