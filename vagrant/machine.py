@@ -1,0 +1,311 @@
+"""
+The test machine: one Debian with systemd and cgroups v2, clean at every start.
+
+    python3 vagrant/machine.py up            a clean machine with the project in /vagrant, from its snapshot if it has one
+    python3 vagrant/machine.py ssh [CMD…]    a shell, or a command, in the machine
+    python3 vagrant/machine.py sync          copy the project into /vagrant again
+    python3 vagrant/machine.py get FROM TO   copy a file or folder out of the machine
+    python3 vagrant/machine.py exec CMD…     run a command of the host where the machine can be reached (vagrant, virsh)
+    python3 vagrant/machine.py console       what its kernel and its boot have printed
+    python3 vagrant/machine.py stop          stop it; the snapshot stays
+    python3 vagrant/machine.py destroy       remove it, and its snapshot
+
+Runs in: the contributor's terminal, CI. May not: reach a network but the machine's own.
+"""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import private_libvirt
+import wheelhouse
+from hypervisor import Choice, Hypervisor, NoHypervisor, choose, look
+from progress import Failed, fail, last_lines, phase, run, say
+
+ROOT: Final = Path(__file__).parent.parent
+NAME: Final = "joblet"
+CONSOLE_LINES: Final = 40
+ANSWER_WITHIN_S: Final = 120.0
+NOT_COPIED: Final = (
+    *(".git/", ".vagrant/", ".nox/", ".tox/", ".venv/", "__pycache__/", "vagrant/wheelhouse/"),
+    *(".mypy_cache/", ".ruff_cache/", ".pytest_cache/", ".hypothesis/"),
+)
+
+HOST_PACKAGES: Final = (
+    *("vagrant", "vagrant-libvirt", "libvirt-daemon", "libvirt-daemon-system", "libvirt-daemon-driver-qemu"),
+    *("libvirt-clients", "qemu-system-x86", "qemu-utils", "dnsmasq-base", "iptables", "iproute2"),
+    *("mmdebstrap", "e2fsprogs", "rsync", "openssh-client"),
+)
+
+
+class Machine:
+    """
+    The machine, whether it exists or not.
+
+    Args:
+        choice: What runs it.
+    """
+
+    def __init__(self, choice: Choice) -> None:
+        self._emulated = choice.hypervisor is Hypervisor.EMULATED
+        # Without a service manager there is one machine for all checkouts of a host; else each has its own.
+        self.private = self._emulated and not look().systemd
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "joblet-vm"
+        self.state = cache if self.private else ROOT / ".vagrant"
+        self.console = self.state / "console.log"
+        self._ssh_config = self.state / "ssh-config"
+        self.environ = {
+            **os.environ,
+            "VAGRANT_CWD": str(ROOT),
+            "VAGRANT_DOTFILE_PATH": str(self.state),
+            "VAGRANT_CHECKPOINT_DISABLE": "1",
+            "VAGRANT_BOX_UPDATE_CHECK_DISABLE": "1",
+            "JOBLET_VM": choice.hypervisor,
+            "JOBLET_VM_CONSOLE": str(self.console),
+        }
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the machine: two runs at once would restore each other's disk. Raises Failed when another has it."""
+        self.state.mkdir(parents=True, exist_ok=True)
+        with (self.state / "lock").open("a+") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.seek(0)
+                raise Failed(f"the machine is in use by process {lock.read()}; wait for its end") from None
+            lock.truncate(0)
+            lock.write(str(os.getpid()))
+            lock.flush()
+            yield
+
+    # Where commands run
+
+    def inside(self, command: Sequence[str]) -> list[str]:
+        """The command as it is run where the machine can be reached."""
+        if not self.private:
+            return list(command)
+        private_libvirt.start()
+        return private_libvirt.inside(command)
+
+    def ssh_command(self, *words: str) -> list[str]:
+        """The command that runs words of shell in the machine, or a shell."""
+        return self.inside(["ssh", "-F", str(self._ssh_config), NAME, *words])
+
+    def ssh(self, *words: str) -> int:
+        """Run it, with this terminal; its exit status."""
+        return subprocess.run(self.ssh_command(*words), env=self.environ, check=False).returncode
+
+    def read(self, words: str) -> str:
+        """What a command in the machine prints. Raises Failed."""
+        done = subprocess.run(
+            self.ssh_command(words), env=self.environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            raise Failed(f"`{words}` in the machine failed with status {done.returncode}: {done.stderr.strip()}")
+        return done.stdout
+
+    # Its life
+
+    def up(self) -> None:
+        """A clean machine that answers, with the project in it. Raises Failed, with the console's last lines."""
+        snapshot = self._snapshot()
+        self._hang_up()
+        with phase(f"restoring the snapshot {snapshot}, if there is one"):
+            restored = self._vagrant("snapshot", "restore", "--no-provision", "--no-start", snapshot)
+        if not restored:
+            self._make(snapshot)
+        self._await(lambda: None)
+        # A restored clock stands where the snapshot was taken: certificates made since would be not yet valid.
+        self.read(f"sudo date -s @{time.time():.3f}")
+        self.sync()
+
+    def _snapshot(self) -> str:
+        """Its name: another one when anything that the machine was made from has changed."""
+        files = [ROOT / "Vagrantfile", *sorted((ROOT / "vagrant").glob("box/*")), *(ROOT / "vagrant").glob("provision/*")]
+        content = b"".join(file.read_bytes() for file in files) + wheelhouse.fingerprint().encode()
+        return f"clean-{hashlib.sha256(content).hexdigest()[:12]}"
+
+    def _make(self, snapshot: str) -> None:
+        if self._emulated:
+            self._install_host_packages()
+            with phase("building the box from Debian's packages (about a minute, unless it is there)"):
+                run(["sh", str(ROOT / "vagrant/box/build.sh")], self.state / "box.log", self.environ)
+        with phase("downloading the Python packages for the machine"):
+            wheelhouse.fill(self.state / "wheels.log")
+        self._vagrant("destroy", "--force")
+        self.console.unlink(missing_ok=True)
+        with phase("first boot and provisioning (one to two minutes under emulation)"):
+            try:
+                run(self.inside(["vagrant", "up"]), self.state / "up.log", self.environ, ROOT)
+            except Failed as error:
+                raise Failed(f"{error}\n{self._last_words()}") from None
+        with phase("taking the snapshot"):
+            run(self.inside(["vagrant", "snapshot", "save", snapshot]), self.state / "snapshot.log", self.environ, ROOT)
+        config = subprocess.run(
+            self.inside(["vagrant", "ssh-config"]), env=self.environ, cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        # One connection for everything: each new one costs 1 to 2 s under emulation.
+        shared = f'  ControlMaster auto\n  ControlPath "{self.state}/ssh-%C"\n  ControlPersist 900\n  ConnectTimeout 5\n'
+        self._ssh_config.write_text(config.stdout.rstrip() + "\n" + shared)
+
+    def _install_host_packages(self) -> None:
+        """Debian's packages for the host that are not there yet."""
+        asked = subprocess.run(
+            ["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n", *HOST_PACKAGES],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        installed = {line.split()[0] for line in asked.stdout.splitlines() if line.endswith(" installed")}
+        missing = [package for package in HOST_PACKAGES if package not in installed]
+        if not missing:
+            return
+        environ = {**self.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        with phase(f"installing on this host: {' '.join(missing)}"):
+            run(["apt-get", "update", "-q"], self.state / "apt.log", environ)
+            install = ["apt-get", "install", "--yes", "-q", "--no-install-recommends", *missing]
+            run(install, self.state / "apt.log", environ)
+
+    def _await(self, between: Callable[[], None]) -> None:
+        """Until it answers: a restored or booting machine's network needs a while."""
+        deadline = time.monotonic() + ANSWER_WITHIN_S
+        while subprocess.run(
+            self.ssh_command("true"), env=self.environ, stdin=subprocess.DEVNULL, capture_output=True, check=False
+        ).returncode:
+            if time.monotonic() > deadline:
+                raise Failed(f"the machine does not answer for {ANSWER_WITHIN_S:.0f} s\n{self._last_words()}")
+            between()
+            time.sleep(0.5)
+
+    def _last_words(self) -> str:
+        lines = last_lines(self.console, CONSOLE_LINES)
+        if not lines:
+            return f"The machine's console ({self.console}) is empty: it did not get as far as its kernel."
+        return "\n".join(["The last lines of the machine's console:", *(f"    {line}" for line in lines)])
+
+    def sync(self) -> None:
+        """Copy the project into /vagrant."""
+        excluded = [f"--exclude={pattern}" for pattern in NOT_COPIED]
+        run(
+            self.inside(
+                ["rsync", "-a", "--delete", *excluded, "--rsync-path=sudo rsync", "--chown=vagrant:vagrant"]
+                + ["-e", f"ssh -F '{self._ssh_config}'", f"{ROOT}/", f"{NAME}:/vagrant/"]
+            ),
+            self.state / "sync.log",
+            self.environ,
+        )
+
+    def get(self, source: str, target: Path) -> None:
+        """Copy a file or a folder (with a slash at its end: what is in it) out of the machine."""
+        run(
+            self.inside(
+                ["rsync", "-a", "--no-owner", "--no-group", "--rsync-path=sudo rsync"]
+                + ["-e", f"ssh -F '{self._ssh_config}'", f"{NAME}:{source}", str(target)]
+            ),
+            self.state / "get.log",
+            self.environ,
+        )
+
+    def reboot(self) -> None:
+        """As `systemctl reboot`, and wait until it answers again."""
+        before = self._boot_id()
+        self.ssh("sudo systemctl reboot")
+        self._await_next_boot(before)
+
+    def cut_power(self) -> None:
+        """Off and on again, with whatever had not reached the disk lost; libvirt only."""
+        before = self._boot_id()
+        private = subprocess.run(
+            self.inside(["virsh", "--connect", "qemu:///system", "reset", NAME]), capture_output=True, text=True, check=False
+        )
+        if private.returncode != 0:
+            raise Failed(f"the machine's power could not be cut: {private.stderr.strip()}")
+        self._await_next_boot(before)
+
+    def _boot_id(self) -> str:
+        return self.read("cat /proc/sys/kernel/random/boot_id")
+
+    def _await_next_boot(self, before: str) -> None:
+        deadline = time.monotonic() + ANSWER_WITHIN_S
+        while True:
+            self._hang_up()
+            try:
+                if self._boot_id() != before:
+                    return
+            except Failed as error:
+                if time.monotonic() > deadline:
+                    raise Failed(f"it does not come back: {error}\n{self._last_words()}") from None
+            time.sleep(0.5)
+
+    def stop(self) -> None:
+        """Stop it and what this module started; its snapshot stays."""
+        self._hang_up()
+        self._vagrant("halt", "--force")
+        if self.private:
+            private_libvirt.stop()
+
+    def destroy(self) -> None:
+        """Remove it, its snapshots and, where there is one machine for all, the box's copy in libvirt's pool."""
+        self._hang_up()
+        self._vagrant("destroy", "--force")
+        self._ssh_config.unlink(missing_ok=True)
+        if self.private:
+            for line in private_libvirt.virsh("vol-list", "default").splitlines():
+                if "joblet-VAGRANTSLASH-" in line:
+                    private_libvirt.virsh("vol-delete", "--pool", "default", line.split()[0])
+
+    def _vagrant(self, *arguments: str) -> bool:
+        """Whether it succeeded; a machine that is not there is no error."""
+        if shutil.which("vagrant") is None:
+            return False
+        done = subprocess.run(
+            self.inside(["vagrant", *arguments]), env=self.environ, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, check=False
+        )
+        return done.returncode == 0
+
+    def _hang_up(self) -> None:
+        """End the shared ssh connection: after a restore or a reboot it would be waited for in vain."""
+        if self._ssh_config.exists():
+            command = self.inside(["ssh", "-F", str(self._ssh_config), "-O", "exit", NAME])
+            subprocess.run(command, capture_output=True, check=False)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The command line; its exit status."""
+    verb, *words = arguments or ["help"]
+    verbs = ("up", "ssh", "sync", "get", "exec", "console", "stop", "destroy")
+    if verb not in verbs or (verb == "get") != (len(words) == 2 and verb == "get"):
+        print((__doc__ or "").split("\n\n")[1])
+        return 0 if verb == "help" else 2
+    try:
+        choice = choose(look())
+        machine = Machine(choice)
+        match verb:
+            case "ssh":
+                return machine.ssh(*words)
+            case "exec":
+                return subprocess.run(machine.inside(words), env=machine.environ, cwd=ROOT, check=False).returncode
+            case "console":
+                print("\n".join(last_lines(machine.console, 10_000)))
+            case "get":
+                machine.get(words[0], Path(words[1]))
+            case _:
+                with machine.alone():
+                    say(f"the machine runs with {choice.hypervisor}: {choice.why}")
+                    {"up": machine.up, "sync": machine.sync, "stop": machine.stop, "destroy": machine.destroy}[verb]()
+    except (Failed, NoHypervisor) as error:
+        return fail(error)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
