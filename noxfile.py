@@ -85,6 +85,12 @@ def slow(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
+def integration(session: nox.Session) -> None:
+    """Limits, isolation and services in a machine of their own: `-- --help` for the options."""
+    session.run(sys.executable, "vagrant/integration.py", *session.posargs, external=True)
+
+
+@nox.session(venv_backend="none")
 def lint(session: nox.Session) -> None:
     """Style and likely mistakes; `-- --fix` mends what can be mended."""
     if "--fix" in session.posargs:

@@ -1,7 +1,7 @@
 """
 The test machine: one Debian with systemd and cgroups v2, clean at every start.
 
-    python3 vagrant/machine.py up            a clean machine with the project in /vagrant, from its snapshot if it has one
+    python3 vagrant/machine.py up            a clean machine, the project in /vagrant; from its snapshot if it can
     python3 vagrant/machine.py ssh [CMD…]    a shell, or a command, in the machine
     python3 vagrant/machine.py sync          copy the project into /vagrant again
     python3 vagrant/machine.py get FROM TO   copy a file or folder out of the machine
@@ -20,7 +20,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -107,11 +107,21 @@ class Machine:
     def read(self, words: str) -> str:
         """What a command in the machine prints. Raises Failed."""
         done = subprocess.run(
-            self.ssh_command(words), env=self.environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+            self.ssh_command(words),
+            env=self.environ,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if done.returncode != 0:
             raise Failed(f"`{words}` in the machine failed with status {done.returncode}: {done.stderr.strip()}")
         return done.stdout
+
+    def _try(self, words: str) -> bool:
+        command = self.ssh_command(words)
+        quiet = subprocess.DEVNULL
+        return subprocess.run(command, env=self.environ, stdin=quiet, capture_output=True, check=False).returncode == 0
 
     # Its life
 
@@ -123,14 +133,18 @@ class Machine:
             restored = self._vagrant("snapshot", "restore", "--no-provision", "--no-start", snapshot)
         if not restored:
             self._make(snapshot)
-        self._await(lambda: None)
+        self._await()
         # A restored clock stands where the snapshot was taken: certificates made since would be not yet valid.
         self.read(f"sudo date -s @{time.time():.3f}")
         self.sync()
 
     def _snapshot(self) -> str:
         """Its name: another one when anything that the machine was made from has changed."""
-        files = [ROOT / "Vagrantfile", *sorted((ROOT / "vagrant").glob("box/*")), *(ROOT / "vagrant").glob("provision/*")]
+        files = [
+            ROOT / "Vagrantfile",
+            *sorted((ROOT / "vagrant").glob("box/*")),
+            *(ROOT / "vagrant").glob("provision/*"),
+        ]
         content = b"".join(file.read_bytes() for file in files) + wheelhouse.fingerprint().encode()
         return f"clean-{hashlib.sha256(content).hexdigest()[:12]}"
 
@@ -151,10 +165,17 @@ class Machine:
         with phase("taking the snapshot"):
             run(self.inside(["vagrant", "snapshot", "save", snapshot]), self.state / "snapshot.log", self.environ, ROOT)
         config = subprocess.run(
-            self.inside(["vagrant", "ssh-config"]), env=self.environ, cwd=ROOT, capture_output=True, text=True, check=True
+            self.inside(["vagrant", "ssh-config"]),
+            env=self.environ,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
         )
         # One connection for everything: each new one costs 1 to 2 s under emulation.
-        shared = f'  ControlMaster auto\n  ControlPath "{self.state}/ssh-%C"\n  ControlPersist 900\n  ConnectTimeout 5\n'
+        shared = (
+            f'  ControlMaster auto\n  ControlPath "{self.state}/ssh-%C"\n  ControlPersist 900\n  ConnectTimeout 5\n'
+        )
         self._ssh_config.write_text(config.stdout.rstrip() + "\n" + shared)
 
     def _install_host_packages(self) -> None:
@@ -175,15 +196,12 @@ class Machine:
             install = ["apt-get", "install", "--yes", "-q", "--no-install-recommends", *missing]
             run(install, self.state / "apt.log", environ)
 
-    def _await(self, between: Callable[[], None]) -> None:
+    def _await(self) -> None:
         """Until it answers: a restored or booting machine's network needs a while."""
         deadline = time.monotonic() + ANSWER_WITHIN_S
-        while subprocess.run(
-            self.ssh_command("true"), env=self.environ, stdin=subprocess.DEVNULL, capture_output=True, check=False
-        ).returncode:
+        while not self._try("true"):
             if time.monotonic() > deadline:
                 raise Failed(f"the machine does not answer for {ANSWER_WITHIN_S:.0f} s\n{self._last_words()}")
-            between()
             time.sleep(0.5)
 
     def _last_words(self) -> str:
@@ -195,25 +213,23 @@ class Machine:
     def sync(self) -> None:
         """Copy the project into /vagrant."""
         excluded = [f"--exclude={pattern}" for pattern in NOT_COPIED]
-        run(
-            self.inside(
-                ["rsync", "-a", "--delete", *excluded, "--rsync-path=sudo rsync", "--chown=vagrant:vagrant"]
-                + ["-e", f"ssh -F '{self._ssh_config}'", f"{ROOT}/", f"{NAME}:/vagrant/"]
-            ),
-            self.state / "sync.log",
-            self.environ,
-        )
+        self._rsync(["--delete", *excluded, "--chown=vagrant:vagrant", f"{ROOT}/", f"{NAME}:/vagrant/"])
+
+    def put(self, source: Path, target: str) -> None:
+        """Copy a file into the machine, as its root."""
+        self._rsync(["--chown=root:root", str(source), f"{NAME}:{target}"])
 
     def get(self, source: str, target: Path) -> None:
         """Copy a file or a folder (with a slash at its end: what is in it) out of the machine."""
-        run(
-            self.inside(
-                ["rsync", "-a", "--no-owner", "--no-group", "--rsync-path=sudo rsync"]
-                + ["-e", f"ssh -F '{self._ssh_config}'", f"{NAME}:{source}", str(target)]
-            ),
-            self.state / "get.log",
-            self.environ,
-        )
+        self._rsync(["--no-owner", "--no-group", f"{NAME}:{source}", str(target)])
+
+    def _rsync(self, words: list[str]) -> None:
+        command = ["rsync", "-a", "--rsync-path=sudo rsync", "-e", f"ssh -F '{self._ssh_config}'", *words]
+        run(self.inside(command), self.state / "rsync.log", self.environ)
+
+    def answers(self) -> bool:
+        """Whether it runs and can be reached."""
+        return self._ssh_config.exists() and self._try("true")
 
     def reboot(self) -> None:
         """As `systemctl reboot`, and wait until it answers again."""
@@ -225,7 +241,10 @@ class Machine:
         """Off and on again, with whatever had not reached the disk lost; libvirt only."""
         before = self._boot_id()
         private = subprocess.run(
-            self.inside(["virsh", "--connect", "qemu:///system", "reset", NAME]), capture_output=True, text=True, check=False
+            self.inside(["virsh", "--connect", "qemu:///system", "reset", NAME]),
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if private.returncode != 0:
             raise Failed(f"the machine's power could not be cut: {private.stderr.strip()}")
@@ -268,7 +287,12 @@ class Machine:
         if shutil.which("vagrant") is None:
             return False
         done = subprocess.run(
-            self.inside(["vagrant", *arguments]), env=self.environ, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, check=False
+            self.inside(["vagrant", *arguments]),
+            env=self.environ,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
         )
         return done.returncode == 0
 
