@@ -178,7 +178,7 @@ def test_our_own_group_is_found_where_the_mount_shows_it(own: str, root: str, gr
     ("own", "service"),
     [
         ("0::/joblet.slice/joblet-supervisor.service", SERVICE),
-        ("0::/joblet.slice/joblet-supervisor.service/supervisor", SERVICE),
+        ("0::/joblet.slice/joblet-supervisor.service/service", SERVICE),
         ("0::/system.slice/cron.service", None),
         ("0::/user.slice/user-0.slice/session-1.scope", None),
     ],

@@ -8,7 +8,7 @@ import pytest
 
 from joblet.domain.limits import MIB, Limits
 from joblet.supervisor.linux.cgroups.host import CONTROLLERS
-from joblet.supervisor.linux.cgroups.tree import Cgroups, CgroupsUnavailable, open_slice
+from joblet.supervisor.linux.cgroups.tree import CgroupError, Cgroups, CgroupsUnavailable, open_slice
 from joblet.testing.cgroupfs import FakeTree, cgroups_on
 
 LIMITS = Limits(cpu_max_percent=50, cpu_cores="0-1", memory_max_bytes=512 * MIB, io_max_bytes_per_s=MIB)
@@ -71,7 +71,7 @@ def test_as_a_service_all_its_processes_move_into_a_child_first(tmp_path: Path) 
 
     assert cgroups.path == tree.root / SERVICE / "jobs"
     assert tree.pids(SERVICE) == []
-    assert tree.pids(f"{SERVICE}/supervisor") == [200, 201]
+    assert tree.pids(f"{SERVICE}/service") == [200, 201]
     assert tree.value(SERVICE, "cgroup.subtree_control") == ENABLED
 
 
@@ -99,7 +99,7 @@ def test_opening_again_changes_nothing(tmp_path: Path) -> None:
     tree = FakeTree(tmp_path)
     a_service(tree, 200)
     cgroups_on(tree).create("1", LIMITS, WORK)
-    tree.lives_in(f"/{SERVICE}/supervisor")
+    tree.lives_in(f"/{SERVICE}/service")
     before, groups = list(tree.writes), tree.groups_below()
 
     again = cgroups_on(tree)
@@ -141,6 +141,74 @@ def _call_of(tree: FakeTree, name: str) -> int:
                 return nth
         assert twin.fired, f"nothing is done to {name}"
     raise AssertionError
+
+
+# A place that is taken away meanwhile
+
+
+def test_a_place_that_systemd_has_made_anew_is_made_ready_for_the_next_job(tmp_path: Path) -> None:
+    """systemd removes a service's group with its last process, and starts the service in a new one."""
+    tree = FakeTree(tmp_path)
+    a_service(tree, 200)
+    cgroups = cgroups_on(tree)
+    tree.vanish(SERVICE)
+    a_service(tree, 201)
+
+    job = cgroups.create("1", LIMITS, WORK)
+
+    assert job.path == tree.root / SERVICE / "jobs" / "1"
+    assert tree.value(f"{SERVICE}/jobs/1", "memory.max") == str(LIMITS.memory_max_bytes)
+    assert tree.pids(f"{SERVICE}/service") == [201]
+
+
+def test_while_its_place_is_gone_a_job_is_refused_with_what_brings_it_back(tmp_path: Path) -> None:
+    """It goes nowhere else: elsewhere systemd would kill it, or be kept from starting the service again."""
+    tree = FakeTree(tmp_path)
+    a_service(tree, 200)
+    cgroups = cgroups_on(tree)
+    tree.vanish(SERVICE)
+
+    with pytest.raises(CgroupError, match=r"^joblet-supervisor\.service is not running$") as caught:
+        cgroups.create("1", LIMITS, WORK)
+
+    assert caught.value.remedy == "systemctl start joblet-supervisor.service"
+    assert tree.groups_below() == ["joblet.slice"]
+
+
+def test_a_slice_made_by_hand_that_somebody_has_removed_is_made_again(tmp_path: Path) -> None:
+    tree = FakeTree(tmp_path)
+    cgroups = cgroups_on(tree, state_folder=Path("/var/lib/joblet"))
+    tree.vanish("joblet.slice")
+
+    cgroups.create("1", LIMITS, WORK)
+
+    assert cgroups.leftovers() == ["1"]
+
+
+def test_a_place_that_goes_at_any_step_of_a_job_costs_no_job(tmp_path: Path) -> None:
+    for nth in itertools.count(1):
+        tree = FakeTree(tmp_path / str(nth))
+        a_service(tree, 200)
+        cgroups = cgroups_on(tree)
+        tree.refuse(nth, errno.ENOENT)
+
+        job = cgroups.create("1", LIMITS, WORK)
+
+        assert tree.value(f"{SERVICE}/jobs/1", "pids.max") == "4096"
+        assert job.remove()
+        if not tree.fired:
+            break
+    assert nth > 9  # mkdir, seven writes, a read and an open were each refused once
+
+
+def test_a_file_that_this_kernel_does_not_have_is_looked_for_twice_and_not_for_ever(tmp_path: Path) -> None:
+    tree = FakeTree(tmp_path, without={"pids.max"})
+    cgroups = cgroups_on(tree)
+
+    with pytest.raises(CgroupError, match=r"^cannot write '4096' to pids\.max: no such file or directory$"):
+        cgroups.create("1", LIMITS, WORK)
+
+    assert cgroups.leftovers() == []
 
 
 # Whether
@@ -280,4 +348,4 @@ def test_closing_a_service_leaves_systemds_own_groups(tmp_path: Path) -> None:
 
     cgroups.close()
 
-    assert tree.groups_below() == ["joblet.slice", SERVICE, f"{SERVICE}/supervisor"]
+    assert tree.groups_below() == ["joblet.slice", SERVICE, f"{SERVICE}/service"]

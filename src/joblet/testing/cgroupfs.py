@@ -17,6 +17,7 @@ Source: Linux Documentation/admin-guide/cgroup-v2.rst.
 
 import errno
 import os
+import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
@@ -128,6 +129,10 @@ class FakeTree(Files):
                 self._set_pids(path, [member for member in self._pids(path) if member != pid])
             path = self.root / group
             self._set_pids(path, [*self._pids(path), pid])
+
+    def vanish(self, group: str) -> None:
+        """Somebody else (systemd) has removed a group, and all below it."""
+        shutil.rmtree(self.root / group)
 
     def report(self, group: str, name: str, text: str) -> None:
         """The kernel says this in a group's file from now on."""

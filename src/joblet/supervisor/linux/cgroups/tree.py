@@ -2,12 +2,12 @@
 Where jobs' control groups go, and how one is made whole or not at all.
 
     /sys/fs/cgroup/joblet.slice/                     systemd's, or made by hand where systemd did not start us
-        joblet-supervisor.service/                   systemd's; Delegate= makes all below ours
-            supervisor/                              we move here: a group that hands controllers down holds no process
+        joblet-jobs.service/                         systemd's; Delegate= makes all below ours
+            service/                                 its own processes: a group that hands controllers down holds none
             jobs/<job id>/                           a job
         <state folder's name>/jobs/<job id>/         the same where systemd did not start us
 
-Runs in: supervisor, before the zygote is started. May not: write above a service that systemd made.
+Runs in: supervisor. May not: write above a service that systemd made.
 Source: Linux Documentation/admin-guide/cgroup-v2.rst, "No Internal Process Constraint", "Delegation";
 systemd, docs/CGROUP_DELEGATION.md.
 """
@@ -38,7 +38,7 @@ from joblet.supervisor.linux.cgroups.host import (
 __all__ = ["Cgroup", "CgroupError", "Cgroups", "CgroupsUnavailable", "LimitEvents", "open_slice"]
 
 _JOBS: Final = "jobs"
-_SUPERVISOR: Final = "supervisor"
+_SERVICE: Final = "service"
 # Processes of our service may fork while they are moved; a service that still does so after this is not ours.
 _MOVES: Final = 16
 
@@ -56,19 +56,43 @@ class CgroupsUnavailable(CgroupError):
 
 class Cgroups:
     """
-    The groups of one supervisor's jobs.
+    The groups of one supervisor's jobs; `open_slice` makes it.
 
     Args:
-        home: The group that `jobs` is in, controllers handed down.
-        made: Groups above that we made and may remove, the outermost first.
+        home: The group that `jobs` is in.
+        made: Groups from just below the root to `home`, for us to make and to remove; none when `home` is a service.
         pids_max: Processes and threads a job may have.
     """
 
     def __init__(self, home: Folder, host: Host, made: tuple[Folder, ...] = (), pids_max: int = pids.PIDS_MAX) -> None:
+        self._home = home
         self._jobs = home.child(_JOBS)
         self._host = host
         self._made = made
         self._pids_max = pids_max
+
+    def prepare(self) -> None:
+        """
+        Make ready for jobs; what is ready is left alone.
+
+        Raises:
+            CgroupError: A step failed. No group is left that was not there.
+        """
+        with ExitStack() as undo:
+            if self._made:
+                root = Folder(self._home.files, self._host.root)
+                for parent, folder in zip((root, *self._made), self._made, strict=False):
+                    _hand_down(parent)
+                    if _ensure(folder):
+                        undo.callback(_remove_if_empty, folder)
+            else:
+                _move_into_child(self._home)
+            _hand_down(self._home)
+            if _ensure(self._jobs):
+                undo.callback(_remove_if_empty, self._jobs)
+            _hand_down(self._jobs)
+            _check_swap(self._jobs, self._host)
+            undo.pop_all()
 
     @property
     def path(self) -> Path:
@@ -85,6 +109,17 @@ class Cgroups:
         Raises:
             CgroupError: A step failed; no folder and no descriptor is left.
         """
+        try:
+            return self._create(job_id, limits, device_folder)
+        except CgroupError as error:
+            if error.number != errno.ENOENT:
+                raise
+        # When a service's last process ends, systemd removes its group, and `jobs` with it unless a job runs there;
+        # it starts the service again in a new one, which is not ready for jobs.
+        self.prepare()
+        return self._create(job_id, limits, device_folder)
+
+    def _create(self, job_id: str, limits: Limits, device_folder: Path) -> Cgroup:
         folder = self._folder(job_id)
         device = ""
         if limits.io_max_bytes_per_s:
@@ -140,7 +175,7 @@ def open_slice(
     Make ready to limit jobs, in the way that `isolation.cgroups` asks for.
 
     Below the service that `slice_path` names, or that systemd started us in; else below `slice_path`, made by hand.
-    Every process of a service is moved into its child `supervisor`: the kernel lets no group hand controllers down
+    Every process of a service is moved into its child `service`: the kernel lets no group hand controllers down
     that holds processes. Call it before the zygote is started, and again after a restart: nothing is done twice.
 
     Args:
@@ -177,27 +212,14 @@ def _open(slice_path: Path, state_folder: Path | None, pids_max: int, host: Host
     errors = [finding for finding in findings(facts) if finding.severity is Severity.ERROR]
     if errors:
         raise _unavailable(errors)
-    made: tuple[Folder, ...] = ()
-    with ExitStack() as undo:
-        if facts.service is not None:
-            home = Folder(files, facts.service)
-            _move_into_child(home)
-        else:
-            path = slice_path if state_folder is None else slice_path / _name_of(state_folder)
-            levels = [Folder(files, level) for level in _below(path, host.root)]
-            for parent, folder in zip([Folder(files, host.root), *levels], levels, strict=False):
-                _hand_down(parent)
-                if _ensure(folder):
-                    undo.callback(_remove_if_empty, folder)
-            home, made = levels[-1], tuple(levels)
-        _hand_down(home)
-        jobs = home.child(_JOBS)
-        if _ensure(jobs):
-            undo.callback(_remove_if_empty, jobs)
-        _hand_down(jobs)
-        _check_swap(jobs, host)
-        undo.pop_all()
-    return Cgroups(home, host, made, pids_max)
+    if facts.service is not None:
+        cgroups = Cgroups(Folder(files, facts.service), host, (), pids_max)
+    else:
+        path = slice_path if state_folder is None else slice_path / _name_of(state_folder)
+        levels = tuple(Folder(files, level) for level in _below(path, host.root))
+        cgroups = Cgroups(levels[-1], host, levels, pids_max)
+    cgroups.prepare()
+    return cgroups
 
 
 def _unavailable(errors: list[Finding]) -> CgroupError:
@@ -243,12 +265,16 @@ def _remove_if_empty(folder: Folder) -> None:
 
 
 def _move_into_child(home: Folder) -> None:
-    child = home.child(_SUPERVISOR)
-    _ensure(child)
+    if not home.exists():
+        raise CgroupError(
+            f"{home.path.name} is not running", remedy=f"systemctl start {home.path.name}", number=errno.ENOENT
+        )
+    child = home.child(_SERVICE)
     for _ in range(_MOVES):
         members = home.pids()
         if not members:
             return
+        _ensure(child)
         for pid in members:
             try:
                 child.write("cgroup.procs", str(pid))
