@@ -23,6 +23,8 @@ GUEST_RESULTS: Final = "/var/tmp/joblet-results"
 PYTHON: Final = "/opt/joblet-tests/bin/python"
 # The slowest of these tests, and no more: a restored machine has its tests' bytecode already.
 SLOWEST: Final = 10
+# 1.5 s each under emulation.
+BENCH_ROUNDS: Final = 25
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ class Suite:
 SUITES: Final = (
     Suite("installed", ("tests/integration",)),
     Suite("engine", ("tests/native/test_engine_contract.py",), as_service=True),
+    Suite("from-host", ("tests/from_host",), in_guest=False),
 )
 
 
@@ -60,6 +63,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--keep", action="store_true", help="take the machine as it is if it runs, and leave it running"
     )
     parser.add_argument("--destroy", action="store_true", help="only remove the machine and its snapshot")
+    parser.add_argument("--bench", action="store_true", help="instead of testing, measure what a launch costs")
     parser.add_argument("-k", dest="only", metavar="EXPRESSION", help="only tests that match (pytest's -k)")
     parser.set_defaults(pytest=[])
     options, others = parser.parse_known_args(arguments)
@@ -103,14 +107,27 @@ def test(machine: Machine, suite: Suite, paths: Sequence[str], options: Sequence
         command = machine.inside([sys.executable, *pytest, f"--junit-xml={RESULTS / suite.name}.xml"])
         return subprocess.run(command, env=machine.environ, cwd=ROOT, check=False).returncode
     words = [PYTHON, *pytest, f"--junit-xml={GUEST_RESULTS}/{suite.name}.xml", "-o", f"junit_suite_name={suite.name}"]
-    if suite.as_service:
-        service = (
-            f"--unit=joblet-{suite.name} --slice=joblet.slice --property=Delegate=yes --working-directory=/vagrant"
-        )
-        prefix = f"systemd-run --quiet --collect --wait --pipe {service}"
-    else:
-        prefix = ""
+    prefix = _in_service(suite.name) if suite.as_service else ""
     return machine.ssh(f"cd /vagrant && sudo {prefix} {' '.join(map(_quoted, words))}")
+
+
+def bench(machine: Machine) -> int:
+    """Measure launches, limits in force, against systemd-run and bwrap; the benchmark's exit status."""
+    words = f"sudo {_in_service('bench')} {PYTHON} bench/launch.py --rounds {BENCH_ROUNDS}"
+    with phase("measuring what a launch costs (about a minute)"):
+        done = subprocess.run(
+            machine.ssh_command(words), env=machine.environ, stdout=subprocess.PIPE, text=True, check=False
+        )
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    (RESULTS / "launch.txt").write_text(done.stdout)
+    print(done.stdout, end="", flush=True)
+    return done.returncode
+
+
+def _in_service(name: str) -> str:
+    """What makes the rest of a command line a service whose part of the cgroup tree is its own."""
+    service = f"--unit=joblet-{name} --slice=joblet.slice --property=Delegate=yes --working-directory=/vagrant"
+    return f"systemd-run --quiet --collect --wait --pipe {service}"
 
 
 def _quoted(word: str) -> str:
@@ -163,6 +180,13 @@ def _session(machine: Machine, options: argparse.Namespace) -> int:
     else:
         machine.up()
     install(machine)
+    status = bench(machine) if options.bench else _run_suites(machine, options)
+    if not options.keep:
+        machine.stop()
+    return status
+
+
+def _run_suites(machine: Machine, options: argparse.Namespace) -> int:
     shutil.rmtree(RESULTS, ignore_errors=True)
     RESULTS.mkdir(parents=True)
     machine.read(f"sudo rm -rf {GUEST_RESULTS} && sudo mkdir -p {GUEST_RESULTS}")
@@ -180,8 +204,6 @@ def _session(machine: Machine, options: argparse.Namespace) -> int:
         # 5 is "no test matched": with -k, another suite has it.
         good = good and (status == 0 or (status == 5 and bool(options.only)))
     bring_back(machine)
-    if not options.keep:
-        machine.stop()
     lines, all_passed = summary()
     say(f"results in {RESULTS.relative_to(ROOT)}/:\n{lines}")
     return 0 if good and all_passed else 1

@@ -8,6 +8,7 @@ import signal
 import pytest
 
 from joblet.domain.job import JobState
+from joblet.domain.reconcile import LOST_RUNNING
 from joblet.supervisor.outcome import Evidence, Outcome, outcome
 
 EXIT_0, EXIT_3, SIGTERM, SIGKILL = 0, 3 << 8, int(signal.SIGTERM), int(signal.SIGKILL)
@@ -21,6 +22,8 @@ EXIT_0, EXIT_3, SIGTERM, SIGKILL = 0, 3 << 8, int(signal.SIGTERM), int(signal.SI
         (Evidence(SIGTERM), Outcome(JobState.FAILED, 143, "killed by signal 15 (SIGTERM)", 15)),
         (Evidence(40), Outcome(JobState.FAILED, 168, "killed by signal 40 (40)", 40)),
         (Evidence(None), Outcome(JobState.FAILED, 137, "its init process was killed from outside", 9)),
+        (Evidence(None, unwatched=True), Outcome(JobState.FAILED, 125, LOST_RUNNING)),
+        (Evidence(EXIT_3, unwatched=True), Outcome(JobState.FAILED, 3)),
         (
             Evidence(127 << 8, failure="command not found: nothing"),
             Outcome(JobState.FAILED, 127, "command not found: nothing"),

@@ -310,6 +310,7 @@ class SupervisedJob:
             oom_kills=0 if self.cgroup is None else self.cgroup.oom_kills(),
             failure="" if exited is None else exited.failure,
             memory_max_bytes=self.record.memory_max_bytes,
+            unwatched=self._pidfd < 0,
         )
         if self.cgroup is not None:
             usage = self.cgroup.usage()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from joblet.domain.job import STOPPED_EXIT_CODE, JobState, Usage
+from joblet.domain.reconcile import LOST_RUNNING, UNKNOWN_EXIT_CODE
 from joblet.engine.protocol import JobEnd
 
 KILLED_EXIT_CODE: Final = 128 + signal.SIGKILL
@@ -27,6 +28,7 @@ class Evidence:
         oom_kills: Processes of the job that the kernel killed for memory.
         failure: Why the command could not be executed (exit code 126 or 127); empty otherwise.
         memory_max_bytes: For the words.
+        unwatched: Its init died while no supervisor ran: with the machine, or with the supervisor before this one.
     """
 
     wait_status: int | None
@@ -34,6 +36,7 @@ class Evidence:
     oom_kills: int = 0
     failure: str = ""
     memory_max_bytes: int = 0
+    unwatched: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,9 @@ def outcome(evidence: Evidence) -> Outcome:
     by_signal = os.WTERMSIG(status) if status is not None and os.WIFSIGNALED(status) else 0
     if evidence.stop_reason is not None:
         return Outcome(JobState.STOPPED, STOPPED_EXIT_CODE, evidence.stop_reason, by_signal)
-    if status is None:
+    if status is None and evidence.unwatched:
+        code, reason = UNKNOWN_EXIT_CODE, LOST_RUNNING
+    elif status is None:
         code, reason = KILLED_EXIT_CODE, "its init process was killed from outside"
         by_signal = signal.SIGKILL
     elif by_signal:
