@@ -23,8 +23,8 @@ GUEST_RESULTS: Final = "/var/tmp/joblet-results"
 PYTHON: Final = "/opt/joblet-tests/bin/python"
 # The slowest of these tests, and no more: a restored machine has its tests' bytecode already.
 SLOWEST: Final = 10
-# 1.5 s each under emulation.
-BENCH_ROUNDS: Final = 25
+# Two seconds each under emulation.
+BENCH_ROUNDS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,18 +1,22 @@
 """
-What a launch is measured against: bwrap with what a job gets, and a plain spawn of anything.
+What a launch is measured against: bwrap with what a job gets, a scope of systemd's, and a plain spawn of anything.
 
 Runs in: the contributor's terminal, as root.
 """
 
 import os
 import time
+import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from joblet.supervisor import init
 from joblet.supervisor.linux import tree
+from joblet.supervisor.linux.cgroups.host import CGROUP_ROOT
 
 ENVIRONMENT: Final = {"PATH": "/usr/bin:/bin"}
+DEADLINE_S: Final = 10
 
 
 def bwrap(work: Path) -> tuple[list[str], list[str]]:
@@ -53,6 +57,25 @@ def spawn(argv: list[str]) -> float:
     _, status = os.waitpid(pid, 0)
     assert status == 0, argv
     return time.perf_counter() - began
+
+
+def spawn_in_scope(properties: Sequence[str], argv: list[str]) -> float:
+    """
+    Seconds from the fork of systemd-run to the end of the program, which takes its place.
+
+    That systemd then removes the scope is waited for and not counted: it would take its time from the next candidate.
+
+    Args:
+        properties: Limits, as systemd.resource-control(5) writes them.
+    """
+    scope = f"joblet-bench-{uuid.uuid4()}.scope"
+    options = ["--scope", "--quiet", "--collect", f"--unit={scope}", "--slice=system.slice"]
+    seconds = spawn(["systemd-run", *options, *(f"--property={each}" for each in properties), *argv])
+    deadline = time.monotonic() + DEADLINE_S
+    while (CGROUP_ROOT / "system.slice" / scope).exists():
+        assert time.monotonic() < deadline, f"systemd does not remove {scope}"
+        time.sleep(0.001)
+    return seconds
 
 
 def spawn_many(argv: list[str], count: int, in_flight: int) -> float:
