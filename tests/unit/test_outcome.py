@@ -9,7 +9,7 @@ import pytest
 
 from joblet.domain.job import JobState
 from joblet.domain.reconcile import LOST_RUNNING
-from joblet.supervisor.outcome import Evidence, Outcome, outcome
+from joblet.supervisor.outcome import Evidence, Outcome, outcome, stop_reason
 
 EXIT_0, EXIT_3, SIGTERM, SIGKILL = 0, 3 << 8, int(signal.SIGTERM), int(signal.SIGKILL)
 
@@ -47,3 +47,17 @@ EXIT_0, EXIT_3, SIGTERM, SIGKILL = 0, 3 << 8, int(signal.SIGTERM), int(signal.SI
 )
 def test_the_end_is_what_the_evidence_says(evidence: Evidence, expected: Outcome) -> None:
     assert outcome(evidence) == expected
+
+
+@pytest.mark.parametrize(
+    ("stopping_ns", "timeout_s", "words"),
+    [
+        (100, 0, "stopped on request"),
+        (1_500_000_099, 1.5, "stopped on request"),
+        (1_500_000_100, 1.5, "timed out after 1.5 s"),
+    ],
+)
+def test_a_stop_that_a_dead_supervisor_began_is_a_timeout_when_it_was_time(
+    stopping_ns: int, timeout_s: float, words: str
+) -> None:
+    assert stop_reason(stopping_ns, started_ns=100, timeout_s=timeout_s) == words

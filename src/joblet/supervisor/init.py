@@ -348,8 +348,9 @@ def _serve(command: int) -> int:
         if info.si_signo == SIGTERM:
             # 0: a process outside the namespace, and only the supervisor knows of us there.
             if info.si_pid == 0:
-                _append(b"stopping %d" % time.time_ns())
                 os.killpg(command, SIGTERM)
+                # Not before: the supervisor counts the grace from this line on.
+                _append(b"stopping %d" % time.time_ns())
             continue
         # One SIGCHLD may stand for many children.
         while True:

@@ -31,7 +31,7 @@ from joblet.logs.writer import Finish, Writer
 from joblet.statefolder import StateFolder
 from joblet.supervisor.linux.cgroups.tree import Cgroup, LimitEvents
 from joblet.supervisor.loop import READABLE, Loop, Timer
-from joblet.supervisor.outcome import Evidence, job_end
+from joblet.supervisor.outcome import Evidence, job_end, stop_reason, timeout_words
 from joblet.supervisor.record import Record
 from joblet.supervisor.status import Status, read_status
 
@@ -42,6 +42,8 @@ _WALL: Final = 0x40000000  # <linux/wait.h> __WALL
 _BUSY_BYTES: Final = 64 * 1024
 _REST_S: Final = 0.001
 _CGROUP_RETRY_S: Final = 0.01
+# Init has a part of its job's share of CPU: one that a busy job leaves too little comes late, a frozen one never.
+_PASSED_ON_WITHIN_S: Final = 5.0
 
 
 class Owner(Protocol):
@@ -98,8 +100,7 @@ class SupervisedJob:
         self._rest: Timer | None = None
         self._set_up_failure: str | None = None
         self._end: JobEnd | None = None
-        self._stored = self._removing = self._work_gone = False
-        self._cleaning = False
+        self._in_grace = self._stored = self._removing = self._work_gone = self._cleaning = False
         self._cgroup_deadline_s: float | None = None
 
     @property
@@ -134,19 +135,15 @@ class SupervisedJob:
             pidfd: Of its init; -1 when that is gone.
         """
         self.started_ns = status.running_ns or 0
-        if status.stopping_ns is not None:
-            deadline_ns = self.started_ns + int(self.record.timeout_s * 1e9)
-            timed_out = self.record.timeout_s and status.stopping_ns >= deadline_ns
-            self._stop_reason = self._timeout_words() if timed_out else "stopped on request"
         if pidfd >= 0:
             self.launched(status.pid, pidfd)
             if self.started_ns:
                 self._arm_timeout()
             self._status_changed(0)
-            if self._stop_reason is not None and self._end is None:
-                self._kill()
             return
         self._init_gone = True
+        if status.stopping_ns is not None:
+            self._begin_grace(status.stopping_ns)
         if self._adopt_end(status):
             return
         if status.failed is not None or not self.started_ns:
@@ -168,6 +165,13 @@ class SupervisedJob:
     def _terminate(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._pidfd, signal.SIGTERM)
+        self.owner.loop.after(_PASSED_ON_WITHIN_S, self._kill)
+
+    def _begin_grace(self, stopping_ns: int) -> None:
+        """Its process group has the SIGTERM, from us or from a predecessor that did not live to finish the stop."""
+        self._in_grace = True
+        if self._stop_reason is None:
+            self._stop_reason = stop_reason(stopping_ns, self.started_ns, self.record.timeout_s)
         self.owner.loop.after(STOP_GRACE_MS / 1000, self._kill)
 
     def _kill(self) -> None:
@@ -191,10 +195,7 @@ class SupervisedJob:
     def _timed_out(self) -> None:
         if self._end is None and self._stop_reason is None:
             self.owner.warn("WARN", "job timed out", jobId=self.job_id, timeout=f"{self.record.timeout_s:g}s")
-        self.stop(self._timeout_words())
-
-    def _timeout_words(self) -> str:
-        return f"timed out after {self.record.timeout_s:g} s"
+        self.stop(timeout_words(self.record.timeout_s))
 
     # Output
 
@@ -251,6 +252,8 @@ class SupervisedJob:
             self._set_up_failure = status.failed
         elif status.running_ns is not None and not self.started_ns:
             self._running(status.running_ns)
+        if status.stopping_ns is not None and not self._in_grace:
+            self._begin_grace(status.stopping_ns)
         if not self._adopt_end(status) and status.exited is not None:
             self._conclude(status)
 
@@ -312,13 +315,10 @@ class SupervisedJob:
             memory_max_bytes=self.record.memory_max_bytes,
             unwatched=self._pidfd < 0,
         )
+        usage = Usage() if exited is None else exited.usage
         if self.cgroup is not None:
             usage = self.cgroup.usage()
             self._warn_of_limits(self.cgroup)
-        elif exited is not None:
-            usage = Usage(cpu_usec=exited.cpu_usec, memory_peak_bytes=exited.max_rss_bytes)
-        else:
-            usage = Usage()
         self._end = self._job_end(evidence, time.time_ns() if exited is None else exited.ended_ns, usage)
         line = b"end " + json.dumps(asdict(self._end)).encode() + b"\n"
         self.owner.writer.finish(Finish(self.spool, self._work_path, self._status_path, line))

@@ -93,6 +93,23 @@ def job_end(job_id: str, evidence: Evidence, started_ns: int, ended_ns: int, log
     )
 
 
+def timeout_words(timeout_s: float) -> str:
+    """Why a job was stopped that ran too long."""
+    return f"timed out after {timeout_s:g} s"
+
+
+def stop_reason(stopping_ns: int, started_ns: int, timeout_s: float) -> str:
+    """
+    Why a supervisor that left no word of it has stopped a job.
+
+    Args:
+        stopping_ns: When its init passed SIGTERM on.
+        timeout_s: How long it might run; 0 for ever.
+    """
+    timed_out = timeout_s and stopping_ns >= started_ns + int(timeout_s * 1e9)
+    return timeout_words(timeout_s) if timed_out else "stopped on request"
+
+
 def signal_name(number: int) -> str:
     """SIGTERM for 15; the number itself for one without a name (a real-time signal)."""
     try:

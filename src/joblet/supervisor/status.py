@@ -6,7 +6,7 @@ Init appends one line per event, each with a single write, and adds 1 to the job
     record <pid> <the supervisor's record>                   before anything of the job can run
     failed <errno> <words>                                   the set-up failed; init has exited
     running <ns>                                             the command was started, or could not be executed
-    stopping <ns>                                            SIGTERM came from the supervisor
+    stopping <ns>                                            SIGTERM from the supervisor was passed on to the command
     exited <wait status> <user us> <system us> <max rss bytes> <ns> [<why it could not be executed>]
     end <bytes>                                              written by the supervisor: the log is on disk
 
@@ -19,6 +19,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from joblet.domain.job import Usage
 from joblet.supervisor.descriptors import FD_EVENT, FD_LOG_MEMORY, FD_LOG_READ, FD_STATUS
 from joblet.supervisor.linux.pidfd import pidfd_getfd
 
@@ -41,6 +42,11 @@ class Exited:
     max_rss_bytes: int
     ended_ns: int
     failure: str = ""
+
+    @property
+    def usage(self) -> Usage:
+        """What the job used, as far as it is known without a cgroup."""
+        return Usage(cpu_usec=self.cpu_usec, memory_peak_bytes=self.max_rss_bytes)
 
 
 @dataclass(frozen=True, slots=True)
