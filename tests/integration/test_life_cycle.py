@@ -206,6 +206,41 @@ def left_of(job: str) -> list[str]:
     return [name for name, path in places.items() if path.exists()]
 
 
+# What it has said
+
+# A daemon that tells each number by the network once its log has it, and goes on when the command has ended.
+LEAVES_A_COUNTER = """
+import os, signal, socket, sys
+signal.signal(signal.SIGUSR1, lambda number, frame: os._exit(0))
+if os.fork():
+    while True:
+        signal.pause()
+os.setsid()
+teller = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+number = 0
+while True:
+    number += 1
+    os.write(1, b"%d\\n" % number)
+    teller.send(b"%d\\n" % number)
+"""
+
+
+def test_what_a_daemon_writes_is_in_the_log_up_to_its_last_word(joblet: Installed) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(DEADLINE_S)
+        port = str(listener.getsockname()[1])
+        job = joblet.start("python3", "-I", "-S", "-c", LEAVES_A_COUNTER, port)
+        counter, _ = listener.accept()
+    with counter, counter.makefile() as told:
+        last = told.readline()
+        os.kill(command_of(job), signal.SIGUSR1)
+
+        last = [last, *told][-1]
+
+    joblet.client.wait(job)
+    assert int(last) <= int(joblet.log(job).split()[-1])
+
+
 # What is accounted
 
 # Uses some of everything, gives the memory back, and then does nothing at all.
