@@ -23,3 +23,10 @@ def _no_job_is_left(joblet: Installed) -> Iterator[None]:
     """Jobs that a failed test leaves running would take the next test's share of the machine."""
     yield
     joblet.stop_all()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The figures that tests record, also for whoever does not read the JUnit file."""
+    for report in (*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")):
+        for name, value in report.user_properties:
+            terminalreporter.write_line(f"{report.nodeid}: {name} = {value}")

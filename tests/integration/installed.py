@@ -157,11 +157,12 @@ class Journal:
     def until(self, words: str) -> str:
         """Wait for a line that holds these words, and return it."""
         command = ["journalctl", "--follow", "--output=cat", f"--unit={self._unit}", f"--after-cursor={self._cursor}"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        # Unbuffered: select would not see a second line that was read together with a first.
+        with subprocess.Popen(command, stdout=subprocess.PIPE, bufsize=0) as process:
             assert process.stdout is not None
             try:
                 while select.select([process.stdout], [], [], DEADLINE_S)[0]:
-                    line = process.stdout.readline()
+                    line = process.stdout.readline().decode()
                     if words in line:
                         return line.rstrip("\n")
                 raise AssertionError(f"no line of {self._unit} has {words!r}: {self.lines()}")
