@@ -3,13 +3,15 @@
 Runs in: pytest.
 """
 
+import errno
+import os
 import signal
 
 import pytest
 
 from joblet.domain.job import JobState
 from joblet.domain.reconcile import LOST_RUNNING
-from joblet.supervisor.outcome import Evidence, Outcome, outcome, stop_reason
+from joblet.supervisor.outcome import Evidence, Outcome, outcome, set_up_failure, stop_reason
 
 EXIT_0, EXIT_3, SIGTERM, SIGKILL = 0, 3 << 8, int(signal.SIGTERM), int(signal.SIGKILL)
 
@@ -61,3 +63,18 @@ def test_a_stop_that_a_dead_supervisor_began_is_a_timeout_when_it_was_time(
     stopping_ns: int, timeout_s: float, words: str
 ) -> None:
     assert stop_reason(stopping_ns, started_ns=100, timeout_s=timeout_s) == words
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "words"),
+    [
+        (os.CLD_EXITED, errno.ENOSPC, "no space left on device"),
+        (os.CLD_KILLED, SIGKILL, "its init process was killed from outside"),
+    ],
+)
+def test_an_init_that_could_not_tell_why_it_ends_tells_it_by_its_exit_status(
+    code: int, status: int, words: str
+) -> None:
+    pid, uid = 1, 0
+
+    assert set_up_failure(os.waitid_result((pid, uid, signal.SIGCHLD, status, code))) == words

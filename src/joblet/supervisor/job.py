@@ -31,7 +31,7 @@ from joblet.logs.writer import Finish, Writer
 from joblet.statefolder import StateFolder
 from joblet.supervisor.linux.cgroups.tree import Cgroup, LimitEvents
 from joblet.supervisor.loop import READABLE, Loop, Timer
-from joblet.supervisor.outcome import Evidence, job_end, stop_reason, timeout_words
+from joblet.supervisor.outcome import Evidence, job_end, set_up_failure, stop_reason, timeout_words
 from joblet.supervisor.record import Record
 from joblet.supervisor.status import Status, read_status
 
@@ -279,16 +279,16 @@ class SupervisedJob:
         self.owner.loop.forget(self._pidfd)
         self._status_changed(0)
         self._init_gone = True
-        if self._end is None:
-            if self.started_ns:
-                self._conclude(self._read_status())
+        if self._end is None and not self.started_ns and self._set_up_failure is None:
+            if self.cgroup is not None and self.cgroup.oom_kills():
+                # Its memory does not do even for its start: that is an end like any other for want of memory.
+                self._running(time.time_ns())
             else:
-                if self._set_up_failure is None:
-                    # An init that cannot write to its status file exits with the reason's number.
-                    number = end.si_status if end is not None and end.si_code == os.CLD_EXITED else 0
-                    killed = "its init process was killed from outside"
-                    self._set_up_failure = os.strerror(number).lower() if number else killed
-                self._conclude_set_up()
+                self._set_up_failure = set_up_failure(end)
+        if self.started_ns:
+            self._conclude(self._read_status())
+        elif self._end is None:
+            self._conclude_set_up()
         self._clean_up()
 
     # Conclusion

@@ -15,6 +15,7 @@ from joblet.domain.reconcile import LOST_RUNNING, UNKNOWN_EXIT_CODE
 from joblet.engine.protocol import JobEnd
 
 KILLED_EXIT_CODE: Final = 128 + signal.SIGKILL
+INIT_KILLED: Final = "its init process was killed from outside"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ def outcome(evidence: Evidence) -> Outcome:
     if status is None and evidence.unwatched:
         code, reason = UNKNOWN_EXIT_CODE, LOST_RUNNING
     elif status is None:
-        code, reason = KILLED_EXIT_CODE, "its init process was killed from outside"
+        code, reason = KILLED_EXIT_CODE, INIT_KILLED
         by_signal = signal.SIGKILL
     elif by_signal:
         code, reason = 128 + by_signal, f"killed by signal {by_signal} ({signal_name(by_signal)})"
@@ -91,6 +92,18 @@ def job_end(job_id: str, evidence: Evidence, started_ns: int, ended_ns: int, log
         io_read_bytes=usage.io_read_bytes,
         io_write_bytes=usage.io_write_bytes,
     )
+
+
+def set_up_failure(end: os.waitid_result | None) -> str:
+    """
+    Why an init ended that has told nothing.
+
+    Args:
+        end: Of the init; None when it was another process's child.
+    """
+    # One that cannot write to its status file exits with the reason's number.
+    number = end.si_status if end is not None and end.si_code == os.CLD_EXITED else 0
+    return os.strerror(number).lower() if number else INIT_KILLED
 
 
 def timeout_words(timeout_s: float) -> str:
