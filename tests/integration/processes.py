@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from installed import DEADLINE_S, JOBS, STATE
+from installed import JOBS, STATE
 
 
 def members(job_id: str) -> list[int]:
@@ -70,10 +70,9 @@ class Watched:
         ended = {pidfd for pidfd, _ in poll.poll(0)}
         return [pid for pid, pidfd in self._pidfds.items() if pidfd not in ended]
 
-    def until_ended(self) -> None:
-        """Wait until none is left."""
-        for pid, pidfd in self._pidfds.items():
-            assert select.select([pidfd], [], [], DEADLINE_S)[0], f"process {pid} does not end"
+    def until_ended_or(self, span_s: float) -> None:
+        """Wait until one of them ends, or for so long."""
+        select.select(self._pidfds.values(), [], [], span_s)
 
 
 def of_joblet() -> list[str]:
