@@ -64,6 +64,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--destroy", action="store_true", help="only remove the machine and its snapshot")
     parser.add_argument("--bench", action="store_true", help="instead of testing, measure what a launch costs")
+    parser.add_argument("--mutants", action="store_true", help="instead, see that the tests notice a limit left out")
     parser.add_argument("-k", dest="only", metavar="EXPRESSION", help="only tests that match (pytest's -k)")
     parser.set_defaults(pytest=[])
     options, others = parser.parse_known_args(arguments)
@@ -180,7 +181,13 @@ def _session(machine: Machine, options: argparse.Namespace) -> int:
     else:
         machine.up()
     install(machine)
-    status = bench(machine) if options.bench else _run_suites(machine, options)
+    if options.bench:
+        status = bench(machine)
+    elif options.mutants:
+        words = " ".join(map(_quoted, options.pytest))
+        status = machine.ssh(f"cd /vagrant && sudo {PYTHON} vagrant/mutants.py {words}")
+    else:
+        status = _run_suites(machine, options)
     if not options.keep:
         machine.stop()
     return status
