@@ -6,7 +6,8 @@ The server's own log: one record, one line, in the specification's format.
 Text from outside goes into fields, never into the message. A field that could be taken for
 anything else than one value is quoted and escaped, so no client can forge a record.
 
-Runs in: server loop, and gRPC's threads (certificates). May not: block; see secrets (nobody hands it any).
+Runs in: server loop, and gRPC's threads (certificates); `InLines` in the supervisor. May not: block; see secrets
+(nobody hands it any); import outside the standard library.
 Source: API specification, "Log Levels and Format".
 """
 
@@ -184,3 +185,17 @@ class FromLibraries(logging.Handler):
         if record.exc_info and record.exc_info[1] is not None:
             fields["traceback"] = "".join(traceback.format_exception(record.exc_info[1]))
         self._log.record(Level.ERROR if record.levelno >= logging.ERROR else Level.WARN, "library", fields)
+
+
+class InLines(logging.Formatter):
+    """
+    Records of `logging` as lines of this format: what the supervisor has to say, in the same journal as the server.
+
+        log.warning("status file is not understood", {"path": path})
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One record; a mapping that it is given as its only argument is its fields."""
+        fields = record.args if isinstance(record.args, Mapping) else {}
+        level = max((level for level in Level if level <= record.levelno), default=Level.DEBUG)
+        return line(int(record.created * 1_000_000_000), level, record.getMessage(), fields).rstrip("\n")

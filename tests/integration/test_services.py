@@ -44,7 +44,7 @@ def the_server_is_killed() -> None:
 def the_supervisor_is_killed() -> None:
     journal = Journal(SUPERVISOR)
     kill(main_pid(SUPERVISOR))
-    assert f": {JOBS_AT_ONCE} jobs taken over, limits enforced: yes" in journal.until("supervising")
+    assert f" takenOver={JOBS_AT_ONCE} limitsEnforced=yes " in journal.until("] [INFO] supervising | ")
 
 
 def everything_is_killed() -> None:

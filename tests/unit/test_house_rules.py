@@ -47,7 +47,7 @@ MAY_IMPORT: Final[Mapping[str, frozenset[str]]] = {
     "joblet.logs.spool": frozenset(),
     "joblet.logs.writer": frozenset({"logs.spool"}),
     "joblet.supervisor": frozenset(
-        {"domain", "engine.protocol", "logs.spool", "logs.writer", "servicemanager", "statefolder"}
+        {"domain", "engine.protocol", "logs.spool", "logs.writer", "serverlog", "servicemanager", "statefolder"}
     ),
     "joblet.supervisor.zygote": frozenset({"supervisor"}),
     "joblet.supervisor.init": frozenset({"supervisor"}),

@@ -1,6 +1,7 @@
 """The server log: the specification's format, one line a record whatever a value holds, never waiting."""
 
 import fcntl
+import logging
 import os
 import re
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joblet.serverlog import Level, ServerLog, Stderr, line
+from joblet.serverlog import InLines, Level, ServerLog, Stderr, line
 from joblet.services.lifelines import milliseconds
 
 AT_NS = 1_705_314_600 * 1_000_000_000  # 2024-01-15T10:30:00Z
@@ -172,3 +173,26 @@ def test_a_line_longer_than_a_pipe_holds_arrives_whole() -> None:
     os.close(read_end)
     os.close(write_end)
     assert received == b"y" * 30_000 + b"\n"
+
+
+def a_record(level: int, message: str, *args: object) -> logging.LogRecord:
+    record = logging.LogRecord("joblet.supervisor", level, "", 0, message, args, None)
+    record.created = 1_705_314_600.75
+    return record
+
+
+def test_the_supervisor_s_records_are_lines_of_the_same_format() -> None:
+    record = a_record(logging.INFO, "supervising", {"state": "/var/lib/joblet", "limitsEnforced": "no: read-only"})
+
+    formatted = InLines().format(record)
+
+    assert formatted == (
+        '[2024-01-15T10:30:00Z] [INFO] supervising | state=/var/lib/joblet limitsEnforced="no: read-only"'
+    )
+
+
+@pytest.mark.parametrize(
+    ("number", "name"), [(5, "DEBUG"), (10, "DEBUG"), (20, "INFO"), (30, "WARN"), (40, "ERROR"), (50, "ERROR")]
+)
+def test_logging_s_levels_have_the_specification_s_names(number: int, name: str) -> None:
+    assert InLines().format(a_record(number, "a %s", "message")) == f"[2024-01-15T10:30:00Z] [{name}] a message"

@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # -I -S: nothing e
 
 from joblet import servicemanager
 from joblet.logs.writer import Writer
+from joblet.serverlog import InLines
 from joblet.statefolder import StateFolder
 from joblet.supervisor.launcher import Zygote, ZygoteDied
 from joblet.supervisor.linux import tree
@@ -43,7 +44,7 @@ class CannotStart(Exception):
 def main() -> int:
     """Run until told to end. Returns the exit status."""
     options = _options(sys.argv[1:])
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    _log_to_stderr()
     ready = _Ready(options.ready_fd)
     try:
         folder = StateFolder(Path(options.state).resolve())
@@ -52,7 +53,7 @@ def main() -> int:
         lock = _lock(folder.supervisor_lock) if options.lock_fd < 0 else _take_over_lock(options.lock_fd)
         return _run(folder, options, ready, lock)
     except (CannotStart, OSError) as error:
-        log.error("cannot start: %s", error)
+        log.error("supervisor cannot start", {"why": error})
         ready.tell(str(error))
         return 1
 
@@ -68,6 +69,12 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--ready-fd", type=int, default=-1, metavar="FD", help="told 'ready', or why it cannot start")
     parser.add_argument("--lock-fd", type=int, default=-1, metavar="FD", help="the lock, held across a start in place")
     return parser.parse_args(arguments)
+
+
+def _log_to_stderr() -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(InLines())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
 class _Ready:
@@ -115,7 +122,7 @@ def _run(folder: StateFolder, options: argparse.Namespace, ready: _Ready, lock: 
     zygote, not_isolated = _zygote(folder)
     broken = not_isolated or no_cgroups
     loop = Loop()
-    writer = Writer(lambda words: log.warning("%s", words))
+    writer = Writer(lambda words: log.warning("disk trouble", {"why": words}))
     supervisor = Supervisor(loop, folder, zygote, writer, cgroups, limits_enforced, broken, settings)
     found = recover(supervisor, cgroups)
     listener = _listen(folder)
@@ -126,13 +133,16 @@ def _run(folder: StateFolder, options: argparse.Namespace, ready: _Ready, lock: 
         job.adopted(status, pidfd)
     supervisor.listen(listener)
     _end_on_signals(loop, supervisor)
-    log.info("supervising %s: %d jobs taken over, limits enforced: %s", folder.root, len(found), limits_enforced)
+    log.info(
+        "supervising",
+        {"state": folder.root, "takenOver": len(found), "limitsEnforced": limits_enforced, "pid": os.getpid()},
+    )
     ready.tell("ready")
     servicemanager.notify(servicemanager.READY)
     try:
         loop.run()
     except RestartNeeded as error:
-        log.error("%s: starting over in place", error)
+        log.error("supervisor starts over in place", {"why": error})
         _start_over(lock)
     folder.socket.unlink(missing_ok=True)
     writer.close()
@@ -172,7 +182,7 @@ def _cgroups(folder: StateFolder, options: argparse.Namespace) -> tuple[Cgroups 
     try:
         opened = open_slice(Path(options.slice), options.cgroups, state_folder=folder.root, pids_max=options.pids_max)
     except CgroupsUnavailable as error:
-        log.error("jobs cannot be limited: %s", error)
+        log.error("jobs cannot be limited", {"why": error})
         return None, error.explanation, Broken("cgroup", error.words)
     if isinstance(opened, Cgroups):
         return opened, "yes", None
@@ -189,7 +199,7 @@ def _zygote(folder: StateFolder) -> tuple[Zygote | None, Broken | None]:
         words = (error.strerror or str(error)).lower()
     except (ZygoteDied, ValueError) as error:  # ValueError: no seccomp filter is known for this processor
         words = str(error)
-    log.error("jobs cannot be isolated: %s", words)
+    log.error("jobs cannot be isolated", {"why": words})
     return None, Broken("isolation", words)
 
 
@@ -215,7 +225,7 @@ def _end_on_signals(loop: Loop, supervisor: Supervisor) -> None:
 
     def wake(_events: int, _keep: socket.socket = wakes) -> None:
         woken.recv(64)
-        log.info("asked to end: stopping every job")
+        log.info("supervisor asked to end: stopping every job")
         supervisor.go_down()
 
     loop.watch(woken.fileno(), wake)

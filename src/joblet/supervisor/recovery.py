@@ -42,7 +42,7 @@ def recover(owner: Owner, cgroups: Cgroups | None) -> list[Found]:
             status = read_status(path)
         except OSError as error:
             # Left for the next start: its job may be alive, and nothing of it is ours to judge unread.
-            log.error("%s: %s", path, error.strerror)
+            log.error("status file cannot be read", {"path": path, "why": error.strerror})
             continue
         record = _record(path, status)
         if status is None or record is None:
@@ -69,7 +69,7 @@ def _record(path: Path, status: Status | None) -> Record | None:
     try:
         record = Record.decode(status.record)
     except ValueError as error:
-        log.warning("%s: %s", path, error)
+        log.warning("status file is not understood", {"path": path, "why": error})
         return None
     return record if record.job_id == path.name else None
 
@@ -92,7 +92,7 @@ def _remove_unknown(folder: StateFolder, cgroups: Cgroups | None, known: Mapping
             try:
                 remove_tree(os.fsencode(work))
             except OSError as error:
-                log.warning("%s is left: %s", work, error)
+                log.warning("work folder is left", {"path": work, "why": error})
     if cgroups is not None:
         for job_id in cgroups.leftovers():
             if job_id not in known:

@@ -155,7 +155,7 @@ class Supervisor:
         self._end_if_idle()
 
     def _disconnected(self, connection: Connection, why: str) -> None:
-        log.info("a connection ended: %s", why)
+        log.info("connection ended", {"why": why})
         self._connections.discard(connection)
         self._watchers.forget_connection(connection)
         self._starters = {job_id: who for job_id, who in self._starters.items() if who is not connection}
