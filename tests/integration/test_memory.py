@@ -127,6 +127,13 @@ def test_its_init_is_spared_though_it_looks_the_largest(joblet: Installed) -> No
     assert (output.splitlines()[-1:], used_too_much(ended)) == ([b"137"], True)
 
 
+def test_its_init_is_not_who_is_killed(joblet: Installed) -> None:
+    """It is the largest of these processes: what fills the job's memory is a file."""
+    ended, output = joblet.shell("dd if=/dev/zero of=/dev/shm/file bs=64k status=none; echo $?", memory_max_bytes=LIMIT)
+
+    assert (output, used_too_much(ended)) == (b"137\n", True)
+
+
 def test_the_kernel_has_the_limit_without_swap_and_spares_what_it_need_not_kill(joblet: Installed) -> None:
     job_id = joblet.start("sleep", "1000", memory_max_bytes=LIMIT)
 
@@ -183,15 +190,15 @@ def test_files_in_its_work_folder_do_not_count(joblet: Installed) -> None:
     "argv",
     [
         ("python3", "-c", "pass"),
-        ("sh", "-c", "while :; do sleep 1000 & done"),
-        ("dd", "if=/dev/zero", "of=/tmp/file"),
+        ("sh", "-c", "for i in $(seq 50); do sleep 1000 & done; wait"),
+        ("dd", "if=/dev/zero", "of=/tmp/file", "bs=1M", "count=2"),
         # The kernel puts a command's arguments on its new stack while its init still waits for the start.
         ("echo", *["x" * 100_000] * 3),
     ],
     ids=["python", "children", "file in memory", "long arguments"],
 )
 def test_one_megabyte_ends_with_its_reason(joblet: Installed, argv: tuple[str, ...]) -> None:
-    jobs = [joblet.start(*argv, memory_max_bytes=1 * MIB) for _ in range(3)]
+    jobs = [joblet.start(*argv, memory_max_bytes=1 * MIB, timeout_s=30) for _ in range(3)]
 
     ended = [joblet.client.wait(job_id) for job_id in jobs]
     assert [job.reason for job in ended if not used_too_much(job)] == []

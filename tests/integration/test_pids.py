@@ -34,9 +34,16 @@ def test_a_job_has_4096_processes_unless_the_administrator_says_otherwise(joblet
     assert (joblet.cgroup(job) / "pids.max").read_text() == "4096\n"
 
 
+def test_its_user_may_not_have_more_of_them_either(joblet: Installed) -> None:
+    """The second fence; where limits cannot be enforced, the only one."""
+    _, output = joblet.run("bash", "-c", "ulimit -u")
+
+    assert output == b"4096\n"
+
+
 @pytest.fixture(scope="module")
 def few_processes() -> Iterator[None]:
-    """From here on, a supervisor whose jobs may have 200 processes: thousands take minutes where a processor is emulated."""
+    """From here on, a supervisor whose jobs may have 200 processes: thousands take minutes on an emulated machine."""
     (start,) = [line for line in UNIT.read_text().splitlines() if line.startswith("ExecStart=")]
     try:
         DROP_IN.mkdir(parents=True)
