@@ -2,6 +2,8 @@
 A real engine on a state folder of its own (real supervisor, real zygote, real jobs), or a whole server.
 
 Runs in: pytest, as root. May not: leave a process or a mount behind, whatever a test does to them.
+
+`--cgroups required` is for a service of systemd's with Delegate=yes: there jobs without limits are failures.
 """
 
 import asyncio
@@ -28,10 +30,33 @@ from joblet.statefolder import StateFolder
 DEADLINE_S: Final = 60.0
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """See `cgroups_mode`."""
+    parser.addoption(
+        "--cgroups",
+        choices=("required", "auto", "off"),
+        default="auto",
+        help="isolation.cgroups of the engines and servers under test (default: auto)",
+    )
+    parser.addoption(
+        "--one-supervisor",
+        action="store_true",
+        help="one for all checks of the engine's contract, else one for each: emulated, its start takes 3 s",
+    )
+
+
+@pytest.fixture(scope="session")
+def cgroups_mode(pytestconfig: pytest.Config) -> str:
+    """How engines and servers under test treat limits: a developer's machine need not have cgroups to give."""
+    # Without a path below tests/native this conftest comes too late for its option.
+    mode: str = pytestconfig.getoption("cgroups", default="auto")
+    return mode
+
+
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[RealServer]:
-    """A server that listens, with every setting at its default."""
-    with real_server(tmp_path) as server:
+def server(tmp_path: Path, cgroups_mode: str) -> Iterator[RealServer]:
+    """A server that listens, with every other setting at its default."""
+    with real_server(tmp_path, {"isolation": {"cgroups": cgroups_mode}}) as server:
         yield server
 
 
@@ -167,7 +192,7 @@ Scenario = Callable[[RealEngine], Awaitable[None]]
 
 
 @pytest.fixture
-def on_real_engine(tmp_path: Path) -> Callable[[Scenario], None]:
+def on_real_engine(tmp_path: Path, cgroups_mode: str) -> Callable[[Scenario], None]:
     """Runs a scenario on a fresh engine, and leaves nothing behind."""
 
     async def run(scenario: Scenario) -> None:
@@ -179,7 +204,7 @@ def on_real_engine(tmp_path: Path) -> Callable[[Scenario], None]:
 
     @contextlib.asynccontextmanager
     async def _engine(folder: StateFolder) -> AsyncIterator[RealEngine]:
-        real = RealEngine(folder, SupervisorOptions(cgroups="auto"))
+        real = RealEngine(folder, SupervisorOptions(cgroups=cgroups_mode))
         try:
             yield real
         finally:

@@ -31,9 +31,13 @@ STOP_AT_MOST_S: Final = 10.0  # a loaded machine; the grace itself is 0.1
 
 
 @pytest.fixture(scope="module")
-def hosting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealServer]:
+def hosting(tmp_path_factory: pytest.TempPathFactory, cgroups_mode: str) -> Iterator[RealServer]:
     """One server for them all: each finds it as the one before left it."""
-    settings: Settings = {"grpc": {"maxRecvMsgSize": "16MB"}, "joblet": {"pidsLimit": PIDS_MAX}}
+    settings: Settings = {
+        "grpc": {"maxRecvMsgSize": "16MB"},
+        "joblet": {"pidsLimit": PIDS_MAX},
+        "isolation": {"cgroups": cgroups_mode},
+    }
     environ = {"JOBLET_CONFIG": "/nowhere", "JOBLET_TOKEN": "the server's own", "LD_LIBRARY_PATH": "/nowhere"}
     with real_server(tmp_path_factory.mktemp("server"), settings, environ) as server:
         yield server

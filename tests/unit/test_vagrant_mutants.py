@@ -10,7 +10,8 @@ import os
 from pathlib import Path
 
 import pytest
-from mutants import MUTANTS, TESTS, Edit, Mutant, broken, installed, read_report
+from faults import MUTANTS, Edit, Mutant, broken
+from mutants import TESTS, installed, read_report
 from progress import Failed
 
 PACKAGE = Path(__file__).parents[2] / "src" / "joblet"

@@ -4,6 +4,7 @@ A launchpad per test module, and what the tests of isolation ask of it.
 Runs in: pytest, as root. May not: enter a namespace; leave a process, a mount or a file behind.
 """
 
+import functools
 import json
 import os
 import subprocess
@@ -114,13 +115,19 @@ class Launchpad:
 
 
 @contextmanager
-def opened(without: str = "") -> Iterator[tuple[Launchpad, dict[str, Any]]]:
-    """A launchpad, and the first thing it said. `without`: a folder its template tree lacks."""
+def opened(without: str = "", cgroups_mode: str = "auto") -> Iterator[tuple[Launchpad, dict[str, Any]]]:
+    """
+    A launchpad, and the first thing it said.
+
+    Args:
+        without: A folder its template tree lacks.
+        cgroups_mode: With "required" each job is in a group with limits, else in its parent's.
+    """
     if os.geteuid() != 0:
         pytest.skip("needs root")
     with tempfile.TemporaryDirectory(prefix="joblet-isolation-") as folder:
         process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("launchpad.py")), folder, without],
+            [sys.executable, str(Path(__file__).with_name("launchpad.py")), folder, without, cgroups_mode],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -136,14 +143,14 @@ def opened(without: str = "") -> Iterator[tuple[Launchpad, dict[str, Any]]]:
 
 
 @pytest.fixture(scope="module")
-def pad() -> Iterator[Launchpad]:
+def pad(cgroups_mode: str) -> Iterator[Launchpad]:
     """One for all tests of a module; each test checks that nothing of its job is left through it."""
-    with opened() as (launchpad, hello):
+    with opened(cgroups_mode=cgroups_mode) as (launchpad, hello):
         assert hello == {"ready": True}
         yield launchpad
 
 
 @pytest.fixture
-def open_pad() -> Any:
+def open_pad(cgroups_mode: str) -> Any:
     """For tests that need a launchpad of a special kind."""
-    return opened
+    return functools.partial(opened, cgroups_mode=cgroups_mode)

@@ -17,20 +17,30 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from joblet.domain.limits import MIB, Limits
 from joblet.supervisor.launcher import Launched, LaunchFailed, LaunchRequest, Zygote, ZygoteDied
 from joblet.supervisor.linux import tree
+from joblet.supervisor.linux.cgroups.host import CGROUP_ROOT, SLICE
+from joblet.supervisor.linux.cgroups.tree import Cgroup, CgroupError, Cgroups, open_slice
 from joblet.supervisor.linux.mounts import MS_BIND, MS_REMOUNT, mount
 from joblet.supervisor.status import read_status, reattach
 
 WALL = 0x40000000
 DEADLINE_S = 30
+LIMITS = Limits(cpu_max_percent=100, cpu_cores="", memory_max_bytes=512 * MIB, io_max_bytes_per_s=0)
 
 
 class Pad:
-    """One zygote and its jobs."""
+    """One zygote and its jobs; with `limited` each in a group of its own."""
 
-    def __init__(self, state: Path, without: str) -> None:
+    def __init__(self, state: Path, without: str, *, limited: bool) -> None:
         self.state = state
+        self.cgroups: Cgroups | None = None
+        self.groups: dict[str, Cgroup] = {}
+        if limited:
+            opened = open_slice(CGROUP_ROOT / SLICE, "required", state_folder=state)
+            assert isinstance(opened, Cgroups)
+            self.cgroups = opened
         for name in ("run", "work", "tree"):
             (state / name).mkdir()
         tree.enter_private_mounts()
@@ -49,7 +59,7 @@ class Pad:
         log_read, log_write = os.pipe2(os.O_CLOEXEC)
         memory = os.memfd_create("log", os.MFD_CLOEXEC)
         event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        cgroup = os.open(job["cgroup"], os.O_RDONLY | os.O_DIRECTORY) if "cgroup" in job else -1
+        cgroup = self._cgroup(job)
         self.zygote.launch(
             LaunchRequest(
                 job_id=job_id,
@@ -73,10 +83,24 @@ class Pad:
         if isinstance(reply, LaunchFailed):
             for fd in (log_read, memory, event):
                 os.close(fd)
+            self.remove_group(job_id)
             return {"refused": reply.words}
         self.jobs[job_id] = (reply.pidfd, log_read, memory, event)
         self.launched[job_id] = reply
         return {"pid": reply.pid, **self._await(job_id, "running_ns")}
+
+    def _cgroup(self, job: dict[str, Any]) -> int:
+        """The descriptor of what it is to be born in, for the caller to close; -1 for none."""
+        if "cgroup" in job:
+            return os.open(job["cgroup"], os.O_RDONLY | os.O_DIRECTORY)
+        if self.cgroups is None:
+            return -1
+        group = self.groups[job["job_id"]] = self.cgroups.create(job["job_id"], LIMITS, self.state)
+        return os.dup(group.fd)
+
+    def remove_group(self, job_id: str) -> None:
+        group = self.groups.pop(job_id, None)
+        assert group is None or group.remove(), "its group cannot be removed: a process of it is left"
 
     def finish(self, job_id: str) -> dict[str, Any]:
         """Wait for the command's end, release its init, and hand over what it printed."""
@@ -92,6 +116,7 @@ class Pad:
             os.close(fd)
         (self.state / "run" / job_id).unlink(missing_ok=True)
         self.remove(job_id)
+        self.remove_group(job_id)
         return {**told, "output": output.decode("latin-1"), "init_status": info.si_status}
 
     def remove(self, job_id: str) -> None:
@@ -162,6 +187,7 @@ class Pad:
     def leftovers(self) -> dict[str, Any]:
         """What is there of jobs that are over."""
         files = [name for folder in ("run", "work") for name in os.listdir(self.state / folder)]
+        files += self.groups
         children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
         return {"files": files, "children": [int(pid) for pid in children if int(pid) != self.zygote.pid]}
 
@@ -218,11 +244,11 @@ def _tell(answer: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def main(state: Path, without: str) -> None:
+def main(state: Path, without: str, cgroups_mode: str) -> None:
     """Serve until the tests have no more to ask."""
     try:
-        pad = Pad(state, without)
-    except (OSError, ZygoteDied) as error:
+        pad = Pad(state, without, limited=cgroups_mode == "required")
+    except (OSError, ZygoteDied, CgroupError) as error:
         _tell({"broken": str(error)})
         return
     _tell({"ready": True})
@@ -238,8 +264,12 @@ def main(state: Path, without: str) -> None:
         _send(pidfd, signal.SIGKILL)
         os.waitid(os.P_PIDFD, pidfd, os.WEXITED | WALL)
     pad.zygote.close()
+    for job_id in list(pad.groups):
+        pad.remove_group(job_id)
+    if pad.cgroups is not None:
+        pad.cgroups.close()
     shutil.rmtree(state / "work", ignore_errors=True)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3])

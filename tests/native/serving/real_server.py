@@ -42,9 +42,12 @@ class RealServer:
         folder: Empty; for everything.
         settings: The configuration file, by section and key.
         environ: Added to the server's environment.
+        wrapper: A command that becomes the server, such as `setpriv --bounding-set -sys_admin`.
     """
 
-    def __init__(self, folder: Path, settings: Settings, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, folder: Path, settings: Settings, environ: Mapping[str, str], wrapper: Sequence[str] = ()
+    ) -> None:
         self.state = StateFolder(folder / "state")
         self.certificates = folder / "certs"
         self.log = folder / "server.log"
@@ -54,12 +57,13 @@ class RealServer:
         self._config = folder / "joblet-config.yml"
         self._config.write_text(_yaml(settings))
         self._environ = environ
+        self._wrapper = wrapper
         self._process: subprocess.Popen[bytes] | None = None
         certs.init(self.certificates, [], "tests", 1, force=False)
 
     def start(self) -> None:
         """Start it, and wait until it listens."""
-        command = serve.command(self.state.root, self.certificates, self.address, self._config)
+        command = [*self._wrapper, *serve.command(self.state.root, self.certificates, self.address, self._config)]
         with self.log.open("ab") as log, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
             name = f"joblet-{os.getpid()}-{self.address}"
             manager.bind(f"\0{name}")
@@ -214,10 +218,13 @@ async def _chunks(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:
 
 @contextlib.contextmanager
 def real_server(
-    folder: Path, settings: Settings | None = None, environ: Mapping[str, str] | None = None
+    folder: Path,
+    settings: Settings | None = None,
+    environ: Mapping[str, str] | None = None,
+    wrapper: Sequence[str] = (),
 ) -> Iterator[RealServer]:
     """A server that listens; ended with everything that belongs to it."""
-    server = RealServer(folder, settings or {}, environ or {})
+    server = RealServer(folder, settings or {}, environ or {}, wrapper)
     try:
         server.start()
         yield server
