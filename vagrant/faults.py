@@ -110,7 +110,7 @@ MUTANTS: Final = (
     Mutant(
         "init not spared when memory runs out",
         (Edit(_INIT, "os.write(FD_OOM_SCORE, OOM_SCORE_OF_INIT)"),),
-        ("test_memory.py::test_its_init_is_not_who_is_killed",),
+        ("test_memory.py::test_its_init_is_spared_though_it_looks_the_largest",),
     ),
     # Isolation
     Mutant(

@@ -127,13 +127,6 @@ def test_its_init_is_spared_though_it_looks_the_largest(joblet: Installed) -> No
     assert (output.splitlines()[-1:], used_too_much(ended)) == ([b"137"], True)
 
 
-def test_its_init_is_not_who_is_killed(joblet: Installed) -> None:
-    """It is the largest of these processes: what fills the job's memory is a file."""
-    ended, output = joblet.shell("dd if=/dev/zero of=/dev/shm/file bs=64k status=none; echo $?", memory_max_bytes=LIMIT)
-
-    assert (output, used_too_much(ended)) == (b"137\n", True)
-
-
 def test_the_kernel_has_the_limit_without_swap_and_spares_what_it_need_not_kill(joblet: Installed) -> None:
     job_id = joblet.start("sleep", "1000", memory_max_bytes=LIMIT)
 
