@@ -52,6 +52,21 @@ def test_kill_is_one_write(tmp_path: Path) -> None:
     assert tree.pids(GROUP) == []
 
 
+def test_kill_lifts_first_what_would_hold_the_dying_back(tmp_path: Path) -> None:
+    """A process dies on its own share of CPU, and not before its I/O is through."""
+    tree = FakeTree(tmp_path)
+    job = cgroups_on(tree).create("1", Limits(1, "", 512 * MIB, 65536), Path("/"))
+    limited = len(tree.writes)
+
+    job.kill()
+
+    assert tree.writes[limited:] == [
+        (f"{GROUP}/cpu.max", "max 100000"),
+        (f"{GROUP}/io.max", "8:0 rbps=max wbps=max"),
+        (f"{GROUP}/cgroup.kill", "1"),
+    ]
+
+
 def test_kill_on_a_kernel_without_cgroup_kill_ends_each_process(tmp_path: Path) -> None:
     """Before Linux 5.14; also those in groups below."""
     tree = FakeTree(tmp_path, without={"cgroup.kill"})

@@ -42,6 +42,16 @@ def write_limits(folder: Folder, limits: Limits) -> None:
     folder.write("cpu.max", f"{quota_usec or 'max'} {PERIOD_USEC}")
 
 
+def lift_limit(folder: Folder) -> None:
+    """
+    As much CPU time as there is, from now on.
+
+    Raises:
+        CgroupError: The kernel refused.
+    """
+    folder.write("cpu.max", f"max {PERIOD_USEC}")
+
+
 def read_statistics(folder: Folder) -> CpuStatistics:
     """cpu.stat; zeros where it is not accounted."""
     found = folder.counters("cpu.stat")

@@ -42,6 +42,18 @@ def write_limits(folder: Folder, limits: Limits, device: str) -> None:
         folder.write("io.max", f"{device} rbps={rate} wbps={rate}")
 
 
+def lift_limits(folder: Folder) -> None:
+    """
+    No limit of any device, from now on; also for what is held back already.
+
+    Raises:
+        CgroupError: The kernel refused.
+    """
+    for line in folder.text("io.max").splitlines():
+        device, *_ = line.split()
+        folder.write("io.max", f"{device} rbps=max wbps=max")
+
+
 def read_statistics(folder: Folder, sysfs: Path) -> IoStatistics:
     """
     io.stat, over all devices; zeros where it is not accounted.
