@@ -106,7 +106,7 @@ def types(session: nox.Session) -> None:
     """Types of the product, of its tests and of its tools, strictly."""
     _here(session, "mypy", *session.posargs)
     # Bases, because several folders have a conftest; proto/ apart, because its generate.py has a namesake in docs/.
-    for paths in (("docs", "tests", "bench", "noxfile.py"), ("proto",)):
+    for paths in (("docs", "tests", "bench", "vagrant", "noxfile.py"), ("proto",)):
         _here(session, "mypy", "--explicit-package-bases", *paths)
 
 
