@@ -6,6 +6,7 @@ Runs in: the contributor's terminal, CI. May not: change this checkout but for .
 
 import argparse
 import hashlib
+import shlex
 import shutil
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from progress import Failed, fail, phase, run, say
 RESULTS: Final = ROOT / ".vagrant" / "results"
 GUEST_RESULTS: Final = "/var/tmp/joblet-results"
 PYTHON: Final = "/opt/joblet-tests/bin/python"
-# The slowest of these tests, and no more: a restored machine has its tests' bytecode already.
+# So many of the slowest tests are named at the end.
 SLOWEST: Final = 10
 # Two seconds each under emulation.
 BENCH_ROUNDS: Final = 20
@@ -68,7 +69,6 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="nox -s integration --",
         description="Tests of the installed Joblet in a machine of their own. Other options go to pytest.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--keep", action="store_true", help="take the machine as it is if it runs, and leave it running"
@@ -77,7 +77,6 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--bench", action="store_true", help="instead of testing, measure what a launch costs")
     parser.add_argument("--mutants", action="store_true", help="instead, see that the tests notice a limit left out")
     parser.add_argument("-k", dest="only", metavar="EXPRESSION", help="only tests that match (pytest's -k)")
-    parser.set_defaults(pytest=[])
     options, others = parser.parse_known_args(arguments)
     options.pytest = others
     return options
@@ -85,15 +84,15 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def install(machine: Machine) -> None:
     """Build the wheel and install it as the packaging does, unless the machine has just that."""
-    dist = ROOT / ".vagrant" / "dist"
-    shutil.rmtree(dist, ignore_errors=True)
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", f"--wheel-dir={dist}", str(ROOT)]
-    run(command, machine.state / "wheel.log")
-    (wheel,) = dist.glob("joblet-*.whl")
     fingerprint = _fingerprint()
     if machine.read("cat /opt/joblet/fingerprint 2>/dev/null || true").strip() == fingerprint:
         return
+    dist = ROOT / ".vagrant" / "dist"
+    shutil.rmtree(dist, ignore_errors=True)
     with phase("installing Joblet in the machine"):
+        command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", f"--wheel-dir={dist}", str(ROOT)]
+        run(command, machine.state / "wheel.log")
+        (wheel,) = dist.glob("joblet-*.whl")
         machine.put(wheel, "/var/tmp/")
         machine.read(
             "sudo PIP_NO_INDEX=1 PIP_FIND_LINKS=/vagrant/vagrant/wheelhouse/server"
@@ -115,12 +114,11 @@ def test(machine: Machine, suite: Suite, paths: Sequence[str], options: Sequence
     """Run a suite's tests; pytest's exit status."""
     pytest = ["-m", "pytest", "-p", "no:cacheprovider", f"--durations={SLOWEST}", *suite.options, *options, *paths]
     if not suite.in_guest:
-        (RESULTS / f"{suite.name}.xml").unlink(missing_ok=True)
         command = machine.inside([sys.executable, *pytest, f"--junit-xml={RESULTS / suite.name}.xml"])
         return subprocess.run(command, env=machine.environ, cwd=ROOT, check=False).returncode
     words = [PYTHON, *pytest, f"--junit-xml={GUEST_RESULTS}/{suite.name}.xml", "-o", f"junit_suite_name={suite.name}"]
     prefix = _in_service(suite.name) if suite.as_service else ""
-    return machine.ssh(f"cd /vagrant && sudo {prefix} {' '.join(map(_quoted, words))}")
+    return machine.ssh(f"cd /vagrant && sudo {prefix} {shlex.join(words)}")
 
 
 def bench(machine: Machine) -> int:
@@ -141,10 +139,6 @@ def _in_service(name: str) -> str:
     # Not joblet-…: what runs in such a unit is systemd's to end, says `joblet down`, with which these tests clean up.
     service = f"--unit={name}-of-joblet --slice=joblet.slice --property=Delegate=yes --working-directory=/vagrant"
     return f"systemd-run --quiet --collect --wait --pipe {service}"
-
-
-def _quoted(word: str) -> str:
-    return "'" + word.replace("'", "'\\''") + "'"
 
 
 def bring_back(machine: Machine) -> None:
@@ -196,8 +190,7 @@ def _session(machine: Machine, options: argparse.Namespace) -> int:
     if options.bench:
         status = bench(machine)
     elif options.mutants:
-        words = " ".join(map(_quoted, options.pytest))
-        status = machine.ssh(f"cd /vagrant && sudo {PYTHON} vagrant/mutants.py {words}")
+        status = machine.ssh(f"cd /vagrant && sudo {PYTHON} vagrant/mutants.py {shlex.join(options.pytest)}")
     else:
         status = _run_suites(machine, options)
     if not options.keep:

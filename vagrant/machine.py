@@ -142,11 +142,8 @@ class Machine:
 
     def _snapshot(self) -> str:
         """Its name: another one when anything that the machine was made from has changed."""
-        files = [
-            ROOT / "Vagrantfile",
-            *sorted((ROOT / "vagrant").glob("box/*")),
-            *(ROOT / "vagrant").glob("provision/*"),
-        ]
+        folders = (ROOT / "vagrant" / "box", ROOT / "vagrant" / "provision")
+        files = [ROOT / "Vagrantfile", *(file for folder in folders for file in sorted(folder.iterdir()))]
         content = b"".join(file.read_bytes() for file in files) + wheelhouse.fingerprint().encode()
         return f"clean-{hashlib.sha256(content).hexdigest()[:12]}"
 
