@@ -14,8 +14,8 @@ from processes import Watched, members
 
 from joblet.client import InvalidLimit
 
-# Fifty of the kernel's periods: the part of one that a window cuts off is then 2%.
-WINDOW_S = 5.0
+# Thirty of the kernel's periods: the part of one that a window cuts off is then 3%.
+WINDOW_S = 3.0
 SPINS = "while :; do :; done"
 
 

@@ -22,7 +22,7 @@ from processes import command_of
 
 from joblet.client import JobStatus
 
-# Two lines a second: the machine is emulated, and all jobs together must leave it time for what the tests do.
+# A line a second: the machine is emulated, and all jobs together must leave it time for what the tests do.
 # bash, because twenty Pythons take it half a minute to start; its read waits without a process for it.
 _PROGRAM: Final = """
 trap 'told=yes' USR1
@@ -31,7 +31,7 @@ number=0
 until [ "$told" ]; do
     number=$((number + 1))
     echo $number
-    read -r -t 0.5 -u 3
+    read -r -t 1 -u 3
 done
 echo the last was $number
 exit "$1"

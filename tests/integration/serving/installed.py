@@ -86,10 +86,10 @@ class Installed:
         )
 
     def stop_all(self) -> None:
-        """Stop whatever still runs."""
-        for job in self.client.list_jobs():
-            if not job.ended:
-                self.client.stop_job(job.id)
+        """Stop whatever still runs: a job's status file is there until it has ended."""
+        for file in (STATE / "run").iterdir():
+            if not self.client.get_job_status(file.name).ended:
+                self.client.stop_job(file.name)
 
     # The machine
 
