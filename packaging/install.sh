@@ -28,15 +28,16 @@ python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || fai
 
 umask 022
 mkdir -p "$prefix"
-if [ -x "$prefix/venv/bin/python" ]; then :
-elif python3 -c 'import ensurepip' 2>/dev/null; then python3 -m venv "$prefix/venv"
-else fail "python3 has no venv module with ensurepip; on Debian: apt-get install python3-venv"
+# Its pip is what comes last into an environment: without one, it is missing or half made.
+if [ ! -x "$prefix/venv/bin/pip" ]; then
+    python3 -c 'import ensurepip' 2>/dev/null ||
+        fail "python3 has no venv module with ensurepip; on Debian: apt-get install python3-venv"
+    python3 -m venv "$prefix/venv" || fail "no virtual environment could be made in $prefix/venv: see above"
 fi
-# An environment without a pip of its own is filled by the system's.
-if [ -x "$prefix/venv/bin/pip" ]; then pip="$prefix/venv/bin/pip"; else pip="pip --python $prefix/venv/bin/python"; fi
+pip() { "$prefix/venv/bin/pip" install --quiet "$@" || fail "pip could not install $wheel: see above"; }
 # A wheel built again from changed sources has the same version: replaced first, then whatever else it needs is added.
-[ ! -e "$prefix/venv/bin/joblet" ] || $pip install --quiet --no-deps --force-reinstall "$wheel"
-$pip install --quiet "$wheel"
+[ ! -e "$prefix/venv/bin/joblet" ] || pip --no-deps --force-reinstall "$wheel"
+pip "$wheel"
 ln -sf "$prefix/venv/bin/joblet" "$prefix/venv/bin/rnx" /usr/local/bin/
 
 if [ ! -e "$prefix/certs/ca-cert.pem" ]; then
@@ -45,6 +46,9 @@ if [ ! -e "$prefix/certs/ca-cert.pem" ]; then
         shift
     done
     "$prefix/venv/bin/joblet" certs init --dir "$prefix/certs" "$@"
+elif [ $# -gt 0 ]; then
+    echo "the certificates in $prefix/certs stay as they are; to have other names in the server's:" >&2
+    echo "    joblet certs issue --role server --dir $prefix/certs --force$(printf ' --host %s' "$@")" >&2
 fi
 [ -e "$prefix/joblet-config.yml" ] || install -m 0644 "$here/joblet-config.yml" "$prefix/joblet-config.yml"
 "$prefix/venv/bin/joblet" config check "$prefix/joblet-config.yml"
@@ -55,4 +59,4 @@ systemctl enable --quiet joblet-supervisor.service joblet.service
 # The server takes the new version at once; the supervisor, which owns the jobs, with its next start.
 systemctl start joblet-supervisor.service
 systemctl restart joblet.service
-echo "joblet.service and joblet-supervisor.service are running"
+echo "joblet.service and joblet-supervisor.service are running; 'joblet doctor' tells whether they have all they need"

@@ -6,12 +6,13 @@ Runs in: the contributor's terminal, CI. May not: change this checkout but for .
 
 import argparse
 import hashlib
+import os
 import shlex
 import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -38,6 +39,7 @@ class Suite:
         paths: For pytest, below the project.
         in_guest: In the machine, else on this host against the machine.
         as_service: In a delegated service of joblet.slice, as an engine of the test's own needs it.
+        beside: In the machine while the next suite runs there, neither of which measures anything or stops the slice.
         options: For pytest, always.
     """
 
@@ -45,11 +47,15 @@ class Suite:
     paths: tuple[str, ...]
     in_guest: bool = True
     as_service: bool = False
+    beside: bool = False
     options: tuple[str, ...] = ()
 
 
+def _integration(*subjects: str) -> tuple[str, ...]:
+    return tuple(f"tests/integration/test_{subject}.py" for subject in subjects)
+
+
 SUITES: Final = (
-    Suite("installed", ("tests/integration",)),
     Suite(
         "engine",
         (
@@ -58,8 +64,11 @@ SUITES: Final = (
             "tests/native/test_hostile_output.py",
         ),
         as_service=True,
+        beside=True,
         options=("--cgroups=required", "--one-supervisor"),
     ),
+    Suite("installed", _integration("journal", "machine", "namespaces", "refusals")),
+    Suite("measured", _integration("cpu", "io", "life_cycle", "memory", "pids", "services")),
     Suite("from-host", ("tests/from_host",), in_guest=False),
 )
 
@@ -78,6 +87,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--mutants", action="store_true", help="instead, see that the tests notice a limit left out")
     parser.add_argument("-k", dest="only", metavar="EXPRESSION", help="only tests that match (pytest's -k)")
     options, others = parser.parse_known_args(arguments)
+    if options.only and (options.bench or options.mutants):
+        parser.error("-k chooses tests: it does not go with --bench or --mutants")
     options.pytest = others
     return options
 
@@ -110,15 +121,43 @@ def _fingerprint() -> str:
     return digest.hexdigest()
 
 
-def test(machine: Machine, suite: Suite, paths: Sequence[str], options: Sequence[str]) -> int:
-    """Run a suite's tests; pytest's exit status."""
-    pytest = ["-m", "pytest", "-p", "no:cacheprovider", f"--durations={SLOWEST}", *suite.options, *options, *paths]
+def chosen_paths(words: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
+    """
+    What each suite is to run, by its name, and which of the words are for pytest; without a path, every suite runs.
+
+    Raises:
+        Failed: No suite has a path that was named.
+    """
+    paths = {word: os.path.normpath(word) for word in words if (ROOT / word.partition("::")[0]).exists()}
+    others = [word for word in words if word not in paths]
+    if not paths:
+        return {suite.name: list(suite.paths) for suite in SUITES}, others
+    chosen: dict[str, list[str]] = {}
+    for word, path in paths.items():
+        for suite in SUITES:
+            within = any(_is_in(path, folder) for folder in suite.paths)
+            if found := [path] if within else [file for file in suite.paths if _is_in(file, path)]:
+                chosen[suite.name] = [*chosen.get(suite.name, ()), *found]
+        if not any(_is_in(path, mine) or _is_in(mine, path) for suite in SUITES for mine in suite.paths):
+            known = "\n".join(f"  {path}" for suite in SUITES for path in suite.paths)
+            raise Failed(f"{word} is not among the tests that are run in the machine:\n{known}")
+    return chosen, others
+
+
+def _is_in(path: str, other: str) -> bool:
+    return f"{path.partition('::')[0]}/".startswith(f"{other}/")
+
+
+def command_of(machine: Machine, suite: Suite, paths: Sequence[str], options: Sequence[str]) -> list[str]:
+    """What runs a suite's tests, as a command on this host."""
+    options = ["-p", "no:cacheprovider", f"--durations={SLOWEST}", *suite.options, *options, *paths]
+    pytest = ["-m", "pytest", "-o", f"junit_suite_name={suite.name}", *options]
     if not suite.in_guest:
-        command = machine.inside([sys.executable, *pytest, f"--junit-xml={RESULTS / suite.name}.xml"])
-        return subprocess.run(command, env=machine.environ, cwd=ROOT, check=False).returncode
-    words = [PYTHON, *pytest, f"--junit-xml={GUEST_RESULTS}/{suite.name}.xml", "-o", f"junit_suite_name={suite.name}"]
+        return machine.inside([sys.executable, *pytest, f"--junit-xml={RESULTS / suite.name}.xml"])
+    # Hypothesis is loaded for the tests that use it: as a plugin it costs every suite 3 s.
+    words = [PYTHON, *pytest, f"--junit-xml={GUEST_RESULTS}/{suite.name}.xml", "-p", "no:hypothesispytest"]
     prefix = _in_service(suite.name) if suite.as_service else ""
-    return machine.ssh(f"cd /vagrant && sudo {prefix} {shlex.join(words)}")
+    return machine.ssh_command(f"cd /vagrant && sudo {prefix} {shlex.join(words)}")
 
 
 def bench(machine: Machine) -> int:
@@ -199,26 +238,67 @@ def _session(machine: Machine, options: argparse.Namespace) -> int:
 
 
 def _run_suites(machine: Machine, options: argparse.Namespace) -> int:
+    chosen, others = chosen_paths(options.pytest)
+    if options.only:
+        others += ["-k", options.only]
     shutil.rmtree(RESULTS, ignore_errors=True)
     RESULTS.mkdir(parents=True)
     machine.read(f"sudo rm -rf {GUEST_RESULTS} && sudo mkdir -p {GUEST_RESULTS}")
-    chosen = [word for word in options.pytest if (ROOT / word.split("::")[0]).exists()]
-    others = [word for word in options.pytest if word not in chosen]
-    if options.only:
-        others += ["-k", options.only]
-    good = True
-    for suite in SUITES:
-        paths = [word for word in chosen if word.startswith(suite.paths)] if chosen else suite.paths
-        if not paths:
+    statuses: dict[str, int] = {}
+    beside: list[Beside] = []
+    for suite in (suite for suite in SUITES if suite.name in chosen):
+        command = command_of(machine, suite, chosen[suite.name], others)
+        if suite.beside:
+            say(f"tests: {suite.name}, beside the next")
+            beside.append(Beside(suite.name, command, machine.environ))
             continue
         with phase(f"tests: {suite.name}"):
-            status = test(machine, suite, paths, others)
-        # 5 is "no test matched": with -k, another suite has it.
-        good = good and (status == 0 or (status == 5 and bool(options.only)))
+            statuses[suite.name] = subprocess.run(command, env=machine.environ, cwd=ROOT, check=False).returncode
+        while beside:
+            statuses[beside[-1].name] = beside.pop().status()
+    while beside:
+        statuses[beside[-1].name] = beside.pop().status()
     bring_back(machine)
     lines, all_passed = summary()
     say(f"results in {RESULTS.relative_to(ROOT)}/:\n{lines}")
-    return 0 if good and all_passed else 1
+    return 0 if good(statuses.values(), matching=bool(options.only)) and all_passed else 1
+
+
+class Beside:
+    """
+    A suite that runs while another does; what it prints is shown once it has ended.
+
+    Args:
+        name: The suite's.
+        command: That runs it on this host.
+    """
+
+    def __init__(self, name: str, command: Sequence[str], environ: Mapping[str, str]) -> None:
+        self.name = name
+        self._output = RESULTS / f"{name}.txt"
+        with self._output.open("wb") as output:
+            self._process = subprocess.Popen(
+                command, env=environ, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            )
+
+    def status(self) -> int:
+        """Wait for its end, and show what it has printed; pytest's exit status."""
+        with phase(f"tests: {self.name}, to its end"):
+            status = self._process.wait()
+        print(self._output.read_text(errors="replace"), flush=True)
+        return status
+
+
+def good(statuses: Collection[int], *, matching: bool) -> bool:
+    """
+    Whether every suite passed, going by pytest's exit statuses.
+
+    Args:
+        matching: Only tests that match an expression were asked for: then a suite may have none of them, but not all.
+    """
+    nothing_run = 5
+    accepted = {0, nothing_run} if matching else {0}
+    return set(statuses) <= accepted and 0 in statuses
 
 
 if __name__ == "__main__":

@@ -10,18 +10,20 @@ Source: Linux Documentation/admin-guide/cgroup-v2.rst, "IO Interface Files", "Wr
 from collections.abc import Callable, Mapping
 
 import pytest
-from installed import Installed
+from installed import MIB, Installed
 
-MIB = 1024 * 1024
 LIMIT = 4 * MIB
+SIZE = 8 * MIB
 WAYS = ("write direct", "read direct", "write buffered", "read buffered")
 
 # A page of an anonymous map is aligned as O_DIRECT wants it. What is in the page cache is dropped after each way: a
 # buffered read would come from there.
-PROGRAM = """
+PROGRAM = (
+    f"SIZE = {SIZE}"
+    """
 import mmap, os, time
 
-SIZE, PIECE = 8 << 20, 256 << 10
+PIECE = 256 << 10
 piece = mmap.mmap(-1, PIECE)
 
 def moved(way, flags, move):
@@ -42,12 +44,16 @@ moved("write buffered", os.O_WRONLY, write)
 moved("read buffered", os.O_RDONLY, read)
 open("/work/file", "w").close()
 """
+)
 
 
 def rates(joblet: Installed, limit: int) -> Mapping[str, float]:
     """Bytes a second that a job moves in each way."""
     ended, output = joblet.python(PROGRAM, io_max_bytes_per_s=limit, memory_max_bytes=128 * MIB)
     assert ended.exit_code == 0, output
+    # By the kernel's account too, each byte has come from the disk and gone there.
+    assert ended.usage.io_read_bytes >= 2 * SIZE
+    assert ended.usage.io_write_bytes >= 2 * SIZE
     return {way: float(rate) for way, _, rate in (line.partition("=") for line in output.decode().splitlines())}
 
 

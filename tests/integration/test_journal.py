@@ -7,46 +7,15 @@ Source: API specification, "Log Levels and Format".
 
 import re
 import secrets
-import subprocess
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 
 import pytest
-from installed import SERVER, Installed
+from installed import MIB, SERVER, Installed
+from journal import RECORD, Journal
 from settings import configured
 
 from joblet.client import JobletError
-
-MIB = 1024 * 1024
-_VALUE = r'(?:"(?:[^"\\]|\\.)*"|[^\s"=|\\]+)'
-RECORD = re.compile(
-    r"\[(?P<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)\] \[(?P<level>DEBUG|INFO|WARN|ERROR)\] (?P<message>[^|=]+?)"
-    rf"(?: \| (?P<fields>\w+={_VALUE}(?: \w+={_VALUE})*))?"
-)
-
-
-class WholeJournal:
-    """Everything that anybody writes to the journal from now on."""
-
-    def __init__(self) -> None:
-        self._cursor = journalctl("--lines=0", "--show-cursor").rpartition("-- cursor: ")[2].strip()
-
-    def of_the_server(self) -> list[str]:
-        """Lines of the server itself, without those of systemd about it."""
-        return self._read("--output=cat", f"_SYSTEMD_UNIT={SERVER}").splitlines()
-
-    def every_field(self) -> str:
-        """All that is stored with every line, such as the command line of who wrote it."""
-        return self._read("--output=export", "--all")
-
-    def _read(self, *options: str) -> str:
-        journalctl("--sync")
-        return journalctl(f"--after-cursor={self._cursor}", *options)
-
-
-def journalctl(*options: str) -> str:
-    """What it says."""
-    command = ["journalctl", "--no-pager", *options]
-    return subprocess.run(command, capture_output=True, text=True, errors="replace", check=True).stdout
 
 
 @pytest.fixture(scope="module")
@@ -57,11 +26,12 @@ def talkative(joblet: Installed) -> Iterator[Installed]:
 
 
 def test_every_line_of_the_server_has_the_specified_format(talkative: Installed) -> None:
-    journal = WholeJournal()
-    one_of_each(talkative, {})
+    journal = Journal(SERVER)
 
-    lines = journal.of_the_server()
+    last = one_of_each(talkative, {})
 
+    journal.until(f"job completed | jobId={last}")
+    lines = journal.said()
     assert [line for line in lines if not RECORD.fullmatch(line)] == []
     messages = {(found["level"], found["message"]) for line in lines if (found := RECORD.fullmatch(line))}
     assert messages >= {
@@ -76,15 +46,15 @@ def test_every_line_of_the_server_has_the_specified_format(talkative: Installed)
 
 
 def test_a_line_names_its_job_and_when_it_was(talkative: Installed) -> None:
-    journal = WholeJournal()
+    journal = Journal(SERVER)
 
     ended, _ = talkative.run("sh", "-c", 'echo "hello"')
 
-    (line,) = [line for line in journal.of_the_server() if "job started successfully" in line]
-    found = RECORD.fullmatch(line)
+    found = RECORD.fullmatch(journal.until(f"job started successfully | jobId={ended.id}"))
     assert found is not None
     assert ended.started_at is not None
-    assert found["time"][:17] == f"{ended.started_at:%Y-%m-%dT%H:%M:}"
+    later = datetime.fromisoformat(found["time"]) - ended.started_at  # in whole seconds, rounded down
+    assert timedelta(seconds=-1) < later < timedelta(minutes=1)
     assert re.fullmatch(
         rf'jobId={ended.id} pid=\d+ command="sh -c echo \\"hello\\"" duration=\d+(\.\d)?ms', found["fields"] or ""
     )
@@ -92,21 +62,21 @@ def test_a_line_names_its_job_and_when_it_was(talkative: Installed) -> None:
 
 def test_no_secret_value_is_in_any_line_of_the_journal(talkative: Installed) -> None:
     """Not even with DEBUG, nor in what the journal stores with a line, nor in the lines of another unit."""
-    journal = WholeJournal()
+    journal = Journal(SERVER)
     secret = secrets.token_hex(16)
 
-    one_of_each(talkative, {"PASSWORD": secret})
+    last = one_of_each(talkative, {"PASSWORD": secret})
 
     _, output = talkative.run("sh", "-c", 'echo "$PASSWORD"', secret_environment={"PASSWORD": secret})
     assert output == f"{secret}\n".encode()  # the job itself has it
-    everything = journal.every_field()
+    journal.until(f"job completed | jobId={last}")
+    everything = journal.of_everybody()
     assert "job timed out" in everything
     assert secret not in everything
 
 
-def one_of_each(joblet: Installed, secret: dict[str, str]) -> None:
-    """A job for each way to end, and requests that are refused."""
-    joblet.run("true", secret_environment=secret)
+def one_of_each(joblet: Installed, secret: dict[str, str]) -> str:
+    """A job for each way to end, and requests that are refused; the id of the last job, which completes."""
     joblet.run("no-such-command", secret_environment=secret)
     joblet.run("sh", "-c", "exit 3", secret_environment=secret)
     joblet.run("tail", "/dev/zero", memory_max_bytes=16 * MIB, secret_environment=secret)
@@ -117,3 +87,5 @@ def one_of_each(joblet: Installed, secret: dict[str, str]) -> None:
             joblet.start(refused, secret_environment=secret)
     with pytest.raises(JobletError):
         joblet.start("true", secret_environment={**secret, "NOT=A=NAME": "x"})
+    last, _ = joblet.run("true", secret_environment=secret)
+    return last.id

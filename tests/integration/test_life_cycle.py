@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from installed import DEADLINE_S, JOBS, STATE, SUPERVISOR, Installed, counters, kill, main_pid
+from installed import DEADLINE_S, JOBS, MIB, SERVER, STATE, SUPERVISOR, Installed, counters, kill, main_pid
+from journal import Journal
 from processes import Watched, command_of, init_of, members, mounts_of
 from settings import configured
 
 from joblet.client import JobStatus
 
-MIB = 1024 * 1024
 GRACE_NS = 100_000_000
 MANY = 200
 
@@ -99,9 +99,11 @@ def test_the_grace_begins_when_the_job_can_be_told(joblet: Installed) -> None:
     """Its init, which passes SIGTERM on, is in its cgroup, and waits there like a job that has used up its CPU."""
     job = joblet.start("sh", "-c", "trap 'echo goodbye; exit' TERM; echo ready; sleep 600 & wait")
     joblet.until(job, "ready")
+    journal = Journal(SERVER)
     with Watched([command_of(job)]) as watched, ThreadPoolExecutor(1) as beside:
         (joblet.cgroup(job) / "cgroup.freeze").write_text("1")
         stopped = beside.submit(joblet.client.stop_job, job)
+        journal.until(f"job stop requested | jobId={job}")
         watched.until_ended_or(5 * GRACE_NS / 1e9)
         (joblet.cgroup(job) / "cgroup.freeze").write_text("0")
 
@@ -213,6 +215,7 @@ def test_nothing_is_left_of_a_job_once_it_is_told_as_ended(joblet: Installed, wa
         assert (left_of(job), watched.alive()) == ([], [])
     assert (ended.status, ended.exit_code) == (how.status, how.exit_code)
     assert ended.reason.startswith(how.reason)
+    assert bool(ended.reason) == bool(how.reason)
 
 
 def test_nothing_is_left_of_a_job_whose_command_is_not_found(joblet: Installed) -> None:

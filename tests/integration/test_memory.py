@@ -16,11 +16,11 @@ from types import TracebackType
 from typing import Self
 
 import pytest
-from installed import DEADLINE_S, PLACE, SERVER, SUPERVISOR, Installed, Journal, main_pid, systemctl
+from installed import DEADLINE_S, MIB, PLACE, SERVER, SUPERVISOR, Installed, main_pid, systemctl
+from journal import Journal
 
 from joblet.client import JobState, JobStatus
 
-MIB = 1024 * 1024
 # Python itself needs 6 MB of a job's memory.
 LIMIT = 48 * MIB
 EATS_TOO_MUCH = 'b"x" * (64 << 20)'

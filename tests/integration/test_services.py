@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from counting import counting
-from installed import JOBS, PLACE, SERVER, SLICE, SUPERVISOR, Installed, Journal, kill, main_pid, systemctl
+from installed import JOBS, PLACE, SERVER, SLICE, SUPERVISOR, Installed, kill, main_pid, systemctl
+from journal import Journal
 from processes import Watched, members, mounts_anywhere, of_joblet
 
 from joblet.client import CgroupSetupFailed

@@ -31,6 +31,7 @@ ENVIRON: Final = {
     "JOBLET_CA_PATH": str(CERTIFICATES / "ca-cert.pem"),
 }
 DEADLINE_S: Final = 120.0
+MIB: Final = 1024 * 1024
 
 
 class Installed:
@@ -134,44 +135,6 @@ def kill(pid: int) -> None:
         assert select.select([pidfd], [], [], DEADLINE_S)[0], f"process {pid} outlives SIGKILL"
     finally:
         os.close(pidfd)
-
-
-class Journal:
-    """
-    What a unit writes to systemd's journal from now on.
-
-        journal = Journal(SERVER)
-        ...
-        journal.until("job failed")
-    """
-
-    def __init__(self, unit: str) -> None:
-        self._unit = unit
-        shown = self._journalctl("--lines=0", "--show-cursor")
-        self._cursor = shown.rpartition("-- cursor: ")[2].strip()
-
-    def lines(self) -> list[str]:
-        """Its lines so far, without systemd's prefix."""
-        return self._journalctl("--output=cat", f"--after-cursor={self._cursor}").splitlines()
-
-    def until(self, words: str) -> str:
-        """Wait for a line that holds these words, and return it."""
-        command = ["journalctl", "--follow", "--output=cat", f"--unit={self._unit}", f"--after-cursor={self._cursor}"]
-        # Unbuffered: select would not see a second line that was read together with a first.
-        with subprocess.Popen(command, stdout=subprocess.PIPE, bufsize=0) as process:
-            assert process.stdout is not None
-            try:
-                while select.select([process.stdout], [], [], DEADLINE_S)[0]:
-                    line = process.stdout.readline().decode()
-                    if words in line:
-                        return line.rstrip("\n")
-                raise AssertionError(f"no line of {self._unit} has {words!r}: {self.lines()}")
-            finally:
-                process.kill()
-
-    def _journalctl(self, *options: str) -> str:
-        command = ["journalctl", "--no-pager", f"--unit={self._unit}", *options]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def counters(file: Path) -> dict[str, int]:
