@@ -7,6 +7,7 @@ Runs in: the contributor's terminal, CI. May not: start anything.
 """
 
 import os
+import platform
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,7 +37,8 @@ class Facts:
         kvm: Whether /dev/kvm may be used by us.
         vagrant: Whether Vagrant is installed.
         virtualbox: Whether VirtualBox is installed.
-        debian: Whether apt-get is there, to install what is missing and to build the box from.
+        debian: Whether it is Debian or made from it, to install what is missing and to build the box from.
+        x86_64: Whether it has the processor that the emulated machine has.
         root: Whether we are root.
     """
 
@@ -46,6 +48,7 @@ class Facts:
     vagrant: bool = False
     virtualbox: bool = False
     debian: bool = False
+    x86_64: bool = True
     root: bool = False
 
 
@@ -75,9 +78,18 @@ def look(environ: Mapping[str, str] = os.environ) -> Facts:
         kvm=os.access("/dev/kvm", os.R_OK | os.W_OK),
         vagrant=shutil.which("vagrant") is not None,
         virtualbox=shutil.which("VBoxManage") is not None,
-        debian=shutil.which("apt-get") is not None,
+        debian=_is_debian(),
+        x86_64=platform.machine() == "x86_64",
         root=os.geteuid() == 0,
     )
+
+
+def _is_debian() -> bool:
+    try:
+        release = platform.freedesktop_os_release()
+    except OSError:
+        return False
+    return "debian" in (release["ID"], *release.get("ID_LIKE", "").split())
 
 
 def choose(facts: Facts) -> Choice:
@@ -98,8 +110,13 @@ def choose(facts: Facts) -> Choice:
         choice = Choice(Hypervisor.KVM, "/dev/kvm can be used and Vagrant is installed")
     elif facts.virtualbox and facts.vagrant:
         choice = Choice(Hypervisor.VIRTUALBOX, "VirtualBox and Vagrant are installed")
-    elif facts.debian and facts.root:
-        lacking = "no systemd runs this host" if facts.kvm and not facts.systemd else "neither KVM nor VirtualBox here"
+    elif facts.debian and facts.root and facts.x86_64:
+        if facts.kvm and not facts.systemd:
+            lacking = "no systemd runs this host"
+        elif facts.kvm or facts.virtualbox:
+            lacking = "Vagrant is not installed"
+        else:
+            lacking = "neither KVM nor VirtualBox here"
         choice = Choice(Hypervisor.EMULATED, f"{lacking}: Debian's own packages, in software (slower by 7)")
     else:
         raise NoHypervisor(
@@ -107,10 +124,12 @@ def choose(facts: Facts) -> Choice:
             "  * Linux with KVM: install vagrant, vagrant-libvirt and rsync, and join the group libvirt\n"
             "    (Debian: sudo apt-get install vagrant vagrant-libvirt rsync && sudo adduser $USER libvirt)\n"
             "  * VirtualBox 7 and Vagrant\n"
-            "  * a Debian machine and root: sudo ./dev nox -s integration emulates one and installs what it needs"
+            "  * Debian (x86_64) and root: sudo ./dev nox -s integration emulates one and installs what it needs"
         )
-    if choice.hypervisor is Hypervisor.EMULATED and not (facts.debian and facts.root):
-        raise NoHypervisor("emulation needs root and Debian's apt-get, to build the box: sudo ./dev nox -s integration")
+    if choice.hypervisor is Hypervisor.EMULATED and not (facts.debian and facts.root and facts.x86_64):
+        raise NoHypervisor(
+            "emulation needs root on Debian, to build the box, and an x86_64 processor: sudo ./dev nox -s integration"
+        )
     if choice.hypervisor is not Hypervisor.EMULATED and not facts.vagrant:
         raise NoHypervisor(
             f"{choice.hypervisor} needs Vagrant: install vagrant (and for kvm also vagrant-libvirt and rsync)"

@@ -74,7 +74,7 @@ SUITES: Final = (
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """The session's own options; the rest is pytest's."""
+    """The session's own options; the rest is pytest's, or with `--mutants` their names'."""
     parser = argparse.ArgumentParser(
         prog="nox -s integration --",
         description="Tests of the installed Joblet in a machine of their own. Other options go to pytest.",
@@ -106,7 +106,9 @@ def install(machine: Machine) -> None:
         (wheel,) = dist.glob("joblet-*.whl")
         machine.put(wheel, "/var/tmp/")
         machine.read(
-            "sudo PIP_NO_INDEX=1 PIP_FIND_LINKS=/vagrant/vagrant/wheelhouse/server"
+            # Gone while it is not true: an installation that fails must not be taken for whole by the next session.
+            "sudo rm -f /opt/joblet/fingerprint"
+            " && sudo PIP_NO_INDEX=1 PIP_FIND_LINKS=/vagrant/vagrant/wheelhouse/server"
             f" sh /vagrant/packaging/install.sh /var/tmp/{wheel.name} joblet $(hostname -I)"
             f" && echo {fingerprint} | sudo tee /opt/joblet/fingerprint"
         )
@@ -216,25 +218,25 @@ def main(arguments: Sequence[str]) -> int:
                 machine.destroy()
                 return 0
             return _session(machine, options)
-    except (Failed, NoHypervisor) as error:
+    except (Failed, NoHypervisor, OSError, KeyboardInterrupt) as error:
         return fail(error)
 
 
 def _session(machine: Machine, options: argparse.Namespace) -> int:
-    if options.keep and machine.answers():
-        machine.sync()
-    else:
-        machine.up()
-    install(machine)
-    if options.bench:
-        status = bench(machine)
-    elif options.mutants:
-        status = machine.ssh(f"cd /vagrant && sudo {PYTHON} vagrant/mutants.py {shlex.join(options.pytest)}")
-    else:
-        status = _run_suites(machine, options)
-    if not options.keep:
-        machine.stop()
-    return status
+    try:
+        if options.keep and machine.answers():
+            machine.sync()
+        else:
+            machine.up()
+        install(machine)
+        if options.bench:
+            return bench(machine)
+        if options.mutants:
+            return machine.ssh(f"cd /vagrant && sudo {PYTHON} vagrant/mutants.py {shlex.join(options.pytest)}")
+        return _run_suites(machine, options)
+    finally:
+        if not options.keep:
+            machine.stop()
 
 
 def _run_suites(machine: Machine, options: argparse.Namespace) -> int:

@@ -1,18 +1,12 @@
 """
 The test machine: one Debian with systemd and cgroups v2, clean at every start.
 
-    python3 vagrant/machine.py up            a clean machine, the project in /vagrant; from its snapshot if it can
-    python3 vagrant/machine.py ssh [CMD…]    a shell, or a command, in the machine
-    python3 vagrant/machine.py sync          copy the project into /vagrant again
-    python3 vagrant/machine.py get FROM TO   copy a file or folder out of the machine
-    python3 vagrant/machine.py exec CMD…     run a command of the host where the machine can be reached (vagrant, virsh)
-    python3 vagrant/machine.py console       what its kernel and its boot have printed
-    python3 vagrant/machine.py stop          stop it; the snapshot stays
-    python3 vagrant/machine.py destroy       remove it, and its snapshot
+    python3 vagrant/machine.py VERB        `--help` for the verbs
 
 Runs in: the contributor's terminal, CI. May not: reach a network but the machine's own.
 """
 
+import argparse
 import fcntl
 import hashlib
 import os
@@ -21,7 +15,7 @@ import subprocess
 import sys
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -33,6 +27,17 @@ from progress import Failed, fail, last_lines, phase, run, say
 
 ROOT: Final = Path(__file__).parent.parent
 NAME: Final = "joblet"
+VERBS: Final = {
+    "up": "a clean machine, the project in /vagrant; from its snapshot if it can",
+    "ssh": "a shell, or a command, in the machine",
+    "sync": "copy the project into /vagrant again",
+    "get": "copy a file or folder out of the machine",
+    "exec": "run a command of the host where the machine can be reached (vagrant, virsh)",
+    "console": "what its kernel and its boot have printed",
+    "stop": "stop it; the snapshot stays",
+    "destroy": "remove it, and its snapshot",
+}
+BOOT_ID: Final = "cat /proc/sys/kernel/random/boot_id"
 CONSOLE_LINES: Final = 40
 ANSWER_WITHIN_S: Final = 120.0
 NOT_COPIED: Final = (
@@ -59,6 +64,7 @@ class Machine:
         self._emulated = choice.hypervisor is Hypervisor.EMULATED
         # Without a service manager there is one machine for all checkouts of a host; else each has its own.
         self.private = self._emulated and not look().systemd
+        self._choice = choice
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "joblet-vm"
         self.state = cache if self.private else ROOT / ".vagrant"
         self.console = self.state / "console.log"
@@ -73,6 +79,9 @@ class Machine:
             "JOBLET_VM_PREFIX": "" if self.private else f"{ROOT.name}-{zlib.crc32(str(ROOT).encode()):08x}-",
             "JOBLET_VM_CONSOLE": str(self.console),
         }
+        if self._emulated and not self.private:
+            # systemd's libvirt runs qemu as a user of its own, to whom root's home is closed.
+            self.environ["VAGRANT_HOME"] = "/var/lib/joblet-vm"
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -108,22 +117,22 @@ class Machine:
 
     def read(self, words: str) -> str:
         """What a command in the machine prints. Raises Failed."""
-        done = subprocess.run(
-            self.ssh_command(words),
-            env=self.environ,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = self._quietly(self.ssh_command(words))
         if done.returncode != 0:
             raise Failed(f"`{words}` in the machine failed with status {done.returncode}: {done.stderr.strip()}")
         return done.stdout
 
-    def _try(self, words: str) -> bool:
-        command = self.ssh_command(words)
-        quiet = subprocess.DEVNULL
-        return subprocess.run(command, env=self.environ, stdin=quiet, capture_output=True, check=False).returncode == 0
+    def _quietly(self, command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            command,
+            env=self.environ,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
 
     # Its life
 
@@ -132,20 +141,32 @@ class Machine:
         snapshot = self._snapshot()
         self._hang_up()
         with phase(f"restoring the snapshot {snapshot}, if there is one"):
-            restored = self._vagrant("snapshot", "restore", "--no-provision", "--no-start", snapshot)
+            restored = self._restore(snapshot)
         if not restored:
             self._make(snapshot)
-        self._await()
+        self._await(lambda _: True)
         # A restored clock stands where the snapshot was taken: certificates made since would be not yet valid.
         self.read(f"sudo date -s @{time.time():.3f}")
         self.sync()
+
+    def _restore(self, snapshot: str) -> bool:
+        """Whether there was one. Raises Failed when there is one that cannot be restored."""
+        # libvirt's snapshots are of a running machine, VirtualBox's are started.
+        no_start = () if self._choice.hypervisor is Hypervisor.VIRTUALBOX else ("--no-start",)
+        done = self._vagrant("snapshot", "restore", "--no-provision", *no_start, snapshot)
+        if done.returncode != 0 and snapshot in self._vagrant("snapshot", "list").stdout.split():
+            raise Failed(
+                f"the snapshot {snapshot} cannot be restored; `--destroy` removes the machine, to have it made anew.\n"
+                f"vagrant says: {(done.stderr or done.stdout).strip()}"
+            )
+        return done.returncode == 0
 
     def _snapshot(self) -> str:
         """Its name: another one when anything that the machine was made from has changed."""
         folders = (ROOT / "vagrant" / "box", ROOT / "vagrant" / "provision")
         files = [ROOT / "Vagrantfile", *(file for folder in folders for file in sorted(folder.iterdir()))]
         content = b"".join(file.read_bytes() for file in files) + wheelhouse.fingerprint().encode()
-        return f"clean-{hashlib.sha256(content).hexdigest()[:12]}"
+        return f"{self._choice.hypervisor}-{hashlib.sha256(content).hexdigest()[:12]}"
 
     def _make(self, snapshot: str) -> None:
         if self._emulated:
@@ -160,22 +181,22 @@ class Machine:
             try:
                 run(self.inside(["vagrant", "up"]), self.state / "up.log", self.environ, ROOT)
             except Failed as error:
-                raise Failed(f"{error}\n{self._last_words()}") from None
+                raise Failed(f"{error}\n{last_words(self.console)}") from None
         with phase("taking the snapshot"):
             run(self.inside(["vagrant", "snapshot", "save", snapshot]), self.state / "snapshot.log", self.environ, ROOT)
-        config = subprocess.run(
-            self.inside(["vagrant", "ssh-config"]),
-            env=self.environ,
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        config = self._vagrant("ssh-config")
+        if config.returncode != 0:
+            raise Failed(f"vagrant does not say how to reach the machine: {config.stderr.strip()}")
         # One connection for everything: each new one costs 1 to 2 s under emulation.
-        shared = (
-            f'  ControlMaster auto\n  ControlPath "{self.state}/ssh-%C"\n  ControlPersist 900\n  ConnectTimeout 5\n'
-        )
-        self._ssh_config.write_text(config.stdout.rstrip() + "\n" + shared)
+        shared = {
+            "ControlMaster": "auto",
+            "ControlPath": f'"{self.state}/mux"',
+            "ControlPersist": "900",
+            "ConnectTimeout": "5",
+            "ServerAliveInterval": "20",  # three of which may go unanswered: a power cut closes no connection
+        }
+        lines = [config.stdout.rstrip(), *(f"  {key} {value}" for key, value in shared.items())]
+        self._ssh_config.write_text("\n".join(lines) + "\n")
 
     def _install_host_packages(self) -> None:
         """Debian's packages for the host that are not there yet."""
@@ -195,19 +216,20 @@ class Machine:
             install = ["apt-get", "install", "--yes", "-q", "--no-install-recommends", *missing]
             run(install, self.state / "apt.log", environ)
 
-    def _await(self) -> None:
-        """Until it answers: a restored or booting machine's network needs a while."""
+    def _await(self, boot_id: Callable[[str], bool]) -> None:
+        """Until it answers, with a boot that will do: a restored or booting machine's network needs a while."""
         deadline = time.monotonic() + ANSWER_WITHIN_S
-        while not self._try("true"):
+        while True:
+            self._hang_up()
+            answer = self._quietly(self.ssh_command(BOOT_ID))
+            if answer.returncode == 0 and boot_id(answer.stdout):
+                return
             if time.monotonic() > deadline:
-                raise Failed(f"the machine does not answer for {ANSWER_WITHIN_S:.0f} s\n{self._last_words()}")
+                why = answer.stderr.strip() or "it has not gone down"
+                raise Failed(
+                    f"no answer from the machine for {ANSWER_WITHIN_S:.0f} s: {why}\n{last_words(self.console)}"
+                )
             time.sleep(0.5)
-
-    def _last_words(self) -> str:
-        lines = last_lines(self.console, CONSOLE_LINES)
-        if not lines:
-            return f"The machine's console ({self.console}) is empty: it did not get as far as its kernel."
-        return "\n".join(["The last lines of the machine's console:", *(f"    {line}" for line in lines)])
 
     def sync(self) -> None:
         """Copy the project into /vagrant."""
@@ -228,35 +250,24 @@ class Machine:
 
     def answers(self) -> bool:
         """Whether it runs and can be reached."""
-        return self._ssh_config.exists() and self._try("true")
+        return self._ssh_config.exists() and self._quietly(self.ssh_command("true")).returncode == 0
+
+    def address(self) -> str:
+        """Where this host reaches it: its newest IPv4 address, for VirtualBox's first is the same in all machines."""
+        return [word for word in self.read("hostname -I").split() if ":" not in word][-1]
 
     def reboot(self) -> None:
         """As `systemctl reboot`, and wait until it answers again."""
-        before = self._boot_id()
+        before = self.read(BOOT_ID)
         self.ssh("sudo systemctl reboot")
-        self._await_next_boot(before)
+        self._await(lambda boot_id: boot_id != before)
 
     def cut_power(self) -> None:
         """Off and on again, with whatever had not reached the disk lost: sysrq's reboot syncs and unmounts nothing."""
-        before = self._boot_id()
+        before = self.read(BOOT_ID)
         # Later than the answer, or ssh would wait for one from a machine that is gone.
         self.read("sudo sh -c '(sleep 0.2; echo b >/proc/sysrq-trigger) >/dev/null 2>&1 &'")
-        self._await_next_boot(before)
-
-    def _boot_id(self) -> str:
-        return self.read("cat /proc/sys/kernel/random/boot_id")
-
-    def _await_next_boot(self, before: str) -> None:
-        deadline = time.monotonic() + ANSWER_WITHIN_S
-        while True:
-            self._hang_up()
-            try:
-                if self._boot_id() != before:
-                    return
-            except Failed as error:
-                if time.monotonic() > deadline:
-                    raise Failed(f"it does not come back: {error}\n{self._last_words()}") from None
-            time.sleep(0.5)
+        self._await(lambda boot_id: boot_id != before)
 
     def stop(self) -> None:
         """Stop it and what this module started; its snapshot stays."""
@@ -274,54 +285,71 @@ class Machine:
             for line in private_libvirt.virsh("vol-list", "default").splitlines():
                 if "joblet-VAGRANTSLASH-" in line:
                     private_libvirt.virsh("vol-delete", "--pool", "default", line.split()[0])
+            private_libvirt.stop()
 
-    def _vagrant(self, *arguments: str) -> bool:
-        """Whether it succeeded; a machine that is not there is no error."""
+    def _vagrant(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         if shutil.which("vagrant") is None:
-            return False
-        done = subprocess.run(
-            self.inside(["vagrant", *arguments]),
-            env=self.environ,
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
-        )
-        return done.returncode == 0
+            return subprocess.CompletedProcess(["vagrant"], 127, "", "vagrant is not installed")
+        return self._quietly(self.inside(["vagrant", *arguments]))
 
     def _hang_up(self) -> None:
         """End the shared ssh connection: after a restore or a reboot it would be waited for in vain."""
         if self._ssh_config.exists():
-            command = self.inside(["ssh", "-F", str(self._ssh_config), "-O", "exit", NAME])
-            subprocess.run(command, capture_output=True, check=False)
+            self._quietly(self.inside(["ssh", "-F", str(self._ssh_config), "-O", "exit", NAME]))
+
+
+def last_words(console: Path) -> str:
+    """What is on a machine's console, for a user whose machine does not answer."""
+    try:
+        lines = last_lines(console, CONSOLE_LINES)
+    except OSError as error:
+        return f"The machine's console ({console}) cannot be read: {error.strerror}."
+    if not lines:
+        return f"The machine's console ({console}) is empty: it did not get as far as its kernel."
+    return "\n".join(["The last lines of the machine's console:", *(f"    {line}" for line in lines)])
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="machine.py", description="The test machine.")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for verb, words in VERBS.items():
+        verbs.add_parser(verb, help=words, description=words)
+    verbs.choices["ssh"].add_argument("command", nargs=argparse.REMAINDER, metavar="CMD")
+    verbs.choices["exec"].add_argument("command", nargs=argparse.REMAINDER, metavar="CMD")
+    verbs.choices["get"].add_argument("source", metavar="FROM")
+    verbs.choices["get"].add_argument("target", metavar="TO", type=Path)
+    return parser.parse_args(arguments)
+
+
+def run_verb(machine: Machine, choice: Choice, options: argparse.Namespace) -> int:
+    """Do what was asked for; the exit status. Raises Failed, NoHypervisor."""
+    match options.verb:
+        case "ssh":
+            return machine.ssh(*options.command)
+        case "exec":
+            return subprocess.run(
+                machine.inside(options.command), env=machine.environ, cwd=ROOT, check=False
+            ).returncode
+        case "console":
+            print(machine.console.read_text(errors="replace"), end="")
+        case "get":
+            machine.get(options.source, options.target)
+        case verb:
+            with machine.alone():
+                say(f"the machine runs with {choice.hypervisor}: {choice.why}")
+                {"up": machine.up, "sync": machine.sync, "stop": machine.stop, "destroy": machine.destroy}[verb]()
+    return 0
 
 
 def main(arguments: Sequence[str]) -> int:
     """The command line; its exit status."""
-    verb, *words = arguments or ["help"]
-    verbs = ("up", "ssh", "sync", "get", "exec", "console", "stop", "destroy")
-    if verb not in verbs or (verb == "get") != (len(words) == 2 and verb == "get"):
-        print((__doc__ or "").split("\n\n")[1])
-        return 0 if verb == "help" else 2
+    options = parse(arguments)
     try:
         choice = choose(look())
-        machine = Machine(choice)
-        match verb:
-            case "ssh":
-                return machine.ssh(*words)
-            case "exec":
-                return subprocess.run(machine.inside(words), env=machine.environ, cwd=ROOT, check=False).returncode
-            case "console":
-                print("\n".join(last_lines(machine.console, 10_000)))
-            case "get":
-                machine.get(words[0], Path(words[1]))
-            case _:
-                with machine.alone():
-                    say(f"the machine runs with {choice.hypervisor}: {choice.why}")
-                    {"up": machine.up, "sync": machine.sync, "stop": machine.stop, "destroy": machine.destroy}[verb]()
-    except (Failed, NoHypervisor) as error:
+        return run_verb(Machine(choice), choice, options)
+    except (Failed, NoHypervisor, OSError, KeyboardInterrupt) as error:
         return fail(error)
-    return 0
 
 
 if __name__ == "__main__":

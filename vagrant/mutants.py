@@ -3,9 +3,9 @@ Whether the tests notice: Joblet with one limit or one isolation left out at a t
 
     sudo /opt/joblet-tests/bin/python vagrant/mutants.py [WORD…]     all mutants, or those whose names hold a word
 
-A mutant (faults.py) is the installed Joblet with a text of its source replaced. Its supervisor is restarted, and then
-the tests that stand beside it must fail, each by what it asserts and not because nothing works any more. At the end the
-same tests must pass on the Joblet that is whole again.
+A mutant (mutant_table.py) is the installed Joblet with a text of its source replaced. Its supervisor is restarted, and
+then the tests that stand beside it must fail, each by what it asserts and not because nothing works any more. At the
+end the same tests must pass on the Joblet that is whole again.
 
 Runs in: the test machine, as root (`nox -s integration -- --mutants`). May not: leave anything changed.
 """
@@ -27,7 +27,7 @@ from types import FrameType
 from typing import Final
 
 import pytest
-from faults import MUTANTS, Mutant, broken
+from mutant_table import MUTANTS, Mutant, broken
 from progress import Failed, fail, last_lines, say
 
 # Each run of tests is a fork of this process: under emulation it takes 4 s to import what they need.

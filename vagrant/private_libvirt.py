@@ -8,6 +8,7 @@ Runs in: CI, a contributor's container, as root. May not: touch the host's own n
 """
 
 import os
+import select
 import signal
 import subprocess
 import time
@@ -22,6 +23,7 @@ RUN: Final = Path("/run/joblet-vm")
 _PID_FILE: Final = RUN / "libvirtd.pid"
 _CONNECT: Final = ("virsh", "--connect", "qemu:///system")
 _ANSWER_WITHIN_S: Final = 30.0
+_END_WITHIN_S: Final = 30.0
 
 # qemu as root, because the box lies in root's home; no virtlogd, cgroups or confinement, which a service manager or
 # the host's security module would provide.
@@ -63,8 +65,11 @@ def start() -> None:
         _call("ip", "-n", NAMESPACE, "link", "set", "lo", "up")
     if running():
         return
-    Path("/etc/libvirt/qemu.conf").write_text(_QEMU_CONF)
-    _call(*inside(["libvirtd", "--daemon", "--pid-file", str(_PID_FILE)]))
+    # In the mount namespace that `ip netns exec` gives each command: the host's own file stays as it is.
+    config = RUN / "qemu.conf"
+    config.write_text(_QEMU_CONF)
+    daemon = f'mount --bind {config} /etc/libvirt/qemu.conf && exec libvirtd --daemon --pid-file "$0"'
+    _call(*inside(["sh", "-c", daemon, str(_PID_FILE)]))
     deadline = time.monotonic() + _ANSWER_WITHIN_S
     while (answer := subprocess.run([*_CONNECT, "version"], capture_output=True, text=True, check=False)).returncode:
         if time.monotonic() > deadline:
@@ -80,12 +85,19 @@ def virsh(*arguments: str) -> str:
 
 
 def stop() -> None:
-    """End the daemon and what it started, and remove the namespace; the machine's disk and snapshots stay."""
+    """
+    End the daemon and what it started, and remove the namespace; the machine's disk and snapshots stay.
+
+    Raises:
+        Failed: It does not end.
+    """
     virsh("net-destroy", "vagrant-libvirt")
     if running():
         pidfd = os.pidfd_open(int(_PID_FILE.read_text()))
         try:
             signal.pidfd_send_signal(pidfd, signal.SIGTERM)
+            if not select.select([pidfd], [], [], _END_WITHIN_S)[0]:
+                raise Failed(f"libvirtd (process {_PID_FILE.read_text().strip()}) does not end")
         finally:
             os.close(pidfd)
     subprocess.run(["ip", "netns", "delete", NAMESPACE], capture_output=True, check=False)

@@ -4,6 +4,8 @@ Long phases, told while they last: what is going on, for how long, and its last 
 Runs in: the contributor's terminal, CI.
 """
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -41,7 +43,9 @@ def run(command: Sequence[str], log: Path, environ: Mapping[str, str] | None = N
     Run a command whose output matters only when it fails; every 15 s the user sees its newest line.
 
     Args:
-        log: Gets all of its output.
+        log: Gets all of its output; what was in it is gone.
+        environ: All of its environment; ours by default.
+        cwd: Where it runs; where we do by default.
 
     Raises:
         Failed: It could not be run or failed; with its last lines.
@@ -51,17 +55,23 @@ def run(command: Sequence[str], log: Path, environ: Mapping[str, str] | None = N
     try:
         with log.open("wb") as output:
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environ, cwd=cwd
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=environ,
+                cwd=cwd,
+                start_new_session=True,  # what it starts in turn is ended with it
             )
             while True:
                 try:
                     status = process.wait(HEARTBEAT_S)
                     break
                 except subprocess.TimeoutExpired:
-                    newest = last_lines(log, 1) or ["…"]
+                    newest = last_lines(log, 1) or ["(no output yet)"]
                     say(f"  … {time.monotonic() - began:.0f} s: {newest[0][:100]}")
                 except BaseException:
-                    process.terminate()
+                    os.killpg(process.pid, signal.SIGTERM)
                     process.wait()
                     raise
     except OSError as error:
@@ -72,11 +82,8 @@ def run(command: Sequence[str], log: Path, environ: Mapping[str, str] | None = N
 
 
 def last_lines(file: Path, count: int) -> list[str]:
-    """The last lines of a text that are not blank, control characters left out; none when it cannot be read."""
-    try:
-        text = file.read_bytes()[-65536:].decode(errors="replace")
-    except OSError:
-        return []
+    """The last lines of a text that are not blank, control characters left out. Raises OSError."""
+    text = file.read_bytes()[-65536:].decode(errors="replace")
     lines = (
         "".join(character for character in line if character.isprintable() or character == "\t").rstrip()
         for line in text.splitlines()
@@ -84,7 +91,10 @@ def last_lines(file: Path, count: int) -> list[str]:
     return [line for line in lines if line][-count:]
 
 
-def fail(error: Exception) -> int:
+def fail(error: BaseException) -> int:
     """Tell the user why it ends; the exit status."""
-    print(f"\nintegration: {error}", file=sys.stderr, flush=True)
+    if isinstance(error, KeyboardInterrupt):
+        print("\ninterrupted", file=sys.stderr, flush=True)
+        return 128 + signal.SIGINT
+    print(f"\nError: {error}", file=sys.stderr, flush=True)
     return 1

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 import pytest
-from faults import MUTANTS, Edit, Mutant, broken
+from mutant_table import MUTANTS, Edit, Mutant, broken
 from mutants import TESTS, installed, read_report
 from progress import Failed
 

@@ -40,10 +40,6 @@ def test_a_console_is_shown_without_its_control_characters_and_blank_lines(tmp_p
     assert last_lines(console, 2) == ["[0m[  1.0] first", "\ufffd[  2.0] Kernel panic"]
 
 
-def test_a_console_that_was_never_written_is_empty(tmp_path: Path) -> None:
-    assert last_lines(tmp_path / "console.log", 40) == []
-
-
 def test_a_phase_says_what_begins_and_how_long_it_took(capsys: pytest.CaptureFixture[str]) -> None:
     with phase("booting"):
         pass

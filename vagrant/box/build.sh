@@ -6,6 +6,7 @@
 # It takes about 50 s and 400 MB, and does nothing when the box of these very files is there.
 # Runs in: the host. May not: use a network but Debian's package source.
 set -eu
+umask 022
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 box=joblet/bookworm64
 installed=${VAGRANT_HOME:-$HOME/.vagrant.d}/boxes/joblet-VAGRANTSLASH-bookworm64/0/libvirt
@@ -18,6 +19,7 @@ fi
 
 work=$(mktemp -d "${TMPDIR:-/var/tmp}/joblet-box.XXXXXX")
 trap 'rm -rf -- "$work"' EXIT
+trap 'exit 1' HUP INT TERM # in dash, a signal alone does not end by EXIT
 
 # What a Debian server has, and what the benchmark of launches compares with (bubblewrap).
 packages=systemd,systemd-sysv,dbus,udev,kmod,linux-image-cloud-amd64,busybox,openssh-server,sudo,rsync

@@ -25,7 +25,7 @@ class Remote:
 
     def __init__(self, machine: Machine, certificates: Path) -> None:
         self.machine = machine
-        self.address = f"{machine.read('hostname -I').split()[0]}:50051"
+        self.address = f"{machine.address()}:50051"
         self.certificates = certificates
 
     def environ(self, role: str = "client") -> dict[str, str]:
