@@ -9,6 +9,7 @@ Runs in: pytest in the test machine, as root.
 Source: API specification, "Log Levels and Format".
 """
 
+import json
 import re
 import select
 import subprocess
@@ -16,6 +17,7 @@ from typing import Final
 
 from installed import DEADLINE_S
 
+_AS_JSON: Final = ("--output=json", "--output-fields=MESSAGE,_SYSTEMD_UNIT,UNIT")
 _VALUE: Final = r'(?:"(?:[^"\\]|\\.)*"|[^\s"=|\\]+)'
 RECORD: Final = re.compile(
     r"\[(?P<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)\] \[(?P<level>DEBUG|INFO|WARN|ERROR)\] (?P<message>[^|=]+?)"
@@ -36,11 +38,13 @@ class Journal:
     def __init__(self, unit: str) -> None:
         self._unit = unit
         shown = _journalctl("--lines=0", "--show-cursor")
+        # Always without a filter: journalctl takes one line too few after a cursor that its filter leaves out.
         self._since = f"--after-cursor={shown.rpartition('-- cursor: ')[2].strip()}"
 
     def said(self) -> list[str]:
         """The unit's own lines so far, without systemd's about it."""
-        return _journalctl(self._since, "--output=cat", f"_SYSTEMD_UNIT={self._unit}").splitlines()
+        entries = map(json.loads, _journalctl(self._since, *_AS_JSON).splitlines())
+        return [str(entry["MESSAGE"]) for entry in entries if entry.get("_SYSTEMD_UNIT") == self._unit]
 
     def of_everybody(self) -> str:
         """All that anybody has written so far, with every field that is stored, such as the writer's command line."""
@@ -48,15 +52,16 @@ class Journal:
 
     def until(self, words: str) -> str:
         """Wait for a line that holds these words, also one of systemd's, and return it."""
-        command = ["journalctl", "--follow", "--output=cat", f"--unit={self._unit}", self._since]
+        command = ["journalctl", "--follow", "--lines=all", self._since, *_AS_JSON]  # by itself, it would show 10
         # Unbuffered: select would not see a second line that was read together with a first.
         with subprocess.Popen(command, stdout=subprocess.PIPE, bufsize=0) as process:
             assert process.stdout is not None
             try:
                 while select.select([process.stdout], [], [], DEADLINE_S)[0]:
-                    line = process.stdout.readline().decode()
-                    if words in line:
-                        return line.rstrip("\n")
+                    entry = json.loads(process.stdout.readline())
+                    line = str(entry["MESSAGE"])
+                    if self._unit in (entry.get("_SYSTEMD_UNIT"), entry.get("UNIT")) and words in line:
+                        return line
                 raise AssertionError(f"no line of {self._unit} has {words!r}: {self.said()}")
             finally:
                 process.kill()
