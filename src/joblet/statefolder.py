@@ -12,6 +12,11 @@ from pathlib import Path
 UNIX_PATH_MAX = 107  # <linux/un.h>, less the closing NUL
 
 
+def is_plain_name(text: str) -> bool:
+    """Whether files can be named after it without leaving their folder."""
+    return bool(text) and not text.startswith(".") and "/" not in text and "\0" not in text
+
+
 @dataclass(frozen=True, slots=True)
 class StateFolder:
     """

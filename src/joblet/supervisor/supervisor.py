@@ -5,6 +5,7 @@ Runs in: supervisor. May not: block, fork, import outside the standard library.
 Source: `engine/protocol.py` for what it says and hears.
 """
 
+import contextlib
 import logging
 import os
 import socket
@@ -33,7 +34,7 @@ from joblet.engine.protocol import (
 )
 from joblet.logs.spool import Spool, memory_file, output_pipe
 from joblet.logs.writer import Finish, Writer
-from joblet.statefolder import StateFolder
+from joblet.statefolder import StateFolder, is_plain_name
 from joblet.supervisor.connection import Connection
 from joblet.supervisor.job import SupervisedJob
 from joblet.supervisor.launcher import Launched, LaunchFailed, LaunchRequest, Zygote, ZygoteDied
@@ -233,6 +234,8 @@ class Supervisor:
             return Broken("busy", "the server is going down")
         if self._broken is not None:
             return self._broken
+        if not is_plain_name(job_id):
+            return Broken("isolation", f"not a job id: {job_id!r}")
         if job_id in self._jobs or job_id in self._ends:
             return Broken("busy", f"job {job_id} exists")
         if not self._free_slots:
@@ -242,27 +245,24 @@ class Supervisor:
     def _prepare(self, wanted: StartJob) -> tuple[SupervisedJob, LaunchRequest]:
         limits = Limits(wanted.cpu_max_percent, wanted.cpu_cores, wanted.memory_max_bytes, wanted.io_max_bytes_per_s)
         cgroup = None
-        if self._cgroups is not None:
-            cgroup = self._cgroups.create(wanted.job_id, limits, self.folder.work)
-        opened: list[int] = []
-        try:
+        slot = self._free_slots[-1]
+        with contextlib.ExitStack() as undo:
+            if self._cgroups is not None:
+                cgroup = self._cgroups.create(wanted.job_id, limits, self.folder.work)
+                undo.callback(cgroup.remove)
             log_read, log_write = output_pipe()
-            opened += (log_read, log_write)
+            undo.callback(os.close, log_read)
+            undo.callback(os.close, log_write)
+            # Its own, so that it can open /dev/stdout; for writing only: what it read would be missing from its log.
+            os.fchown(log_write, FIRST_JOB_UID + slot, FIRST_JOB_UID + slot)
+            os.fchmod(log_write, 0o200)
             memory = memory_file(wanted.job_id)
-            opened.append(memory)
+            undo.callback(os.close, memory)
             event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-            opened.append(event)
+            undo.callback(os.close, event)
             spool = Spool(log_read, memory, self.folder.log(wanted.job_id))
-        except OSError:
-            for fd in opened:
-                os.close(fd)
-            if cgroup is not None:
-                cgroup.remove()
-            raise
-        slot = self._free_slots.pop()
-        # Its own, so that it can open /dev/stdout; for writing only, since what it read would be missing from its log.
-        os.fchown(log_write, FIRST_JOB_UID + slot, FIRST_JOB_UID + slot)
-        os.fchmod(log_write, 0o200)
+            undo.pop_all()
+        self._free_slots.pop()
         record = Record(wanted.job_id, slot, wanted.timeout_s, wanted.memory_max_bytes, cgroup is not None)
         job = SupervisedJob(self, record, spool, event, cgroup)
         request = LaunchRequest(
