@@ -28,13 +28,13 @@ from joblet.statefolder import StateFolder
 from joblet.supervisor.launcher import Zygote, ZygoteDied
 from joblet.supervisor.linux import tree
 from joblet.supervisor.linux.cgroups.tree import Cgroups, CgroupsUnavailable, open_slice
+from joblet.supervisor.linux.pidfd import WALL
 from joblet.supervisor.loop import Loop
 from joblet.supervisor.recovery import recover
 from joblet.supervisor.supervisor import Broken, RestartNeeded, Settings, Supervisor
 
 log = logging.getLogger("joblet.supervisor")
 WANTED_DESCRIPTORS: Final = 1_048_576  # a job needs eight
-_WALL: Final = 0x40000000  # <linux/wait.h> __WALL
 
 
 class CannotStart(Exception):
@@ -172,7 +172,7 @@ def _start_over(lock: int) -> NoReturn:
 def _take_over_lock(fd: int) -> int:
     os.set_inheritable(fd, False)
     with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG | _WALL) != (0, 0):
+        while os.waitpid(-1, os.WNOHANG | WALL) != (0, 0):
             pass  # the zygote that died, and inits that ended meanwhile: their status files tell how
     return fd
 

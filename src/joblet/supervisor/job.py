@@ -30,19 +30,19 @@ from joblet.logs.spool import PIPE_BYTES, Pumped, Spool
 from joblet.logs.writer import Finish, Writer
 from joblet.statefolder import StateFolder
 from joblet.supervisor.linux.cgroups.tree import Cgroup, LimitEvents
+from joblet.supervisor.linux.pidfd import WALL
 from joblet.supervisor.loop import READABLE, Loop, Timer
 from joblet.supervisor.outcome import Evidence, job_end, set_up_failure, stop_reason, timeout_words
 from joblet.supervisor.record import Record
 from joblet.supervisor.status import Status, read_status
 
 _ONESHOT: Final = 1 << 30  # <sys/epoll.h> EPOLLONESHOT
-_WALL: Final = 0x40000000  # <linux/wait.h> __WALL
 # A pipe that held less than this is left alone for a moment: a job that prints a line at a time would
 # otherwise wake the loop for each line. 1 ms of 100-byte lines is 180 KB of a 1 MiB pipe.
 _BUSY_BYTES: Final = 64 * 1024
 _REST_S: Final = 0.001
 _CGROUP_RETRY_S: Final = 0.01
-# Init has a part of its job's share of CPU: one that a busy job leaves too little comes late, a frozen one never.
+# Init has a part of its job's share of CPU: busy jobs' come late with the signal, a frozen one never; the grace follows.
 _PASSED_ON_WITHIN_S: Final = 5.0
 
 
@@ -165,7 +165,7 @@ class SupervisedJob:
     def _terminate(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._pidfd, signal.SIGTERM)
-        self.owner.loop.after(_PASSED_ON_WITHIN_S, self._kill)
+        self.owner.loop.after(_PASSED_ON_WITHIN_S, lambda: None if self._in_grace else self._kill())
 
     def _begin_grace(self, stopping_ns: int) -> None:
         """Its process group has the SIGTERM, from us or from a predecessor that did not live to finish the stop."""
@@ -275,7 +275,7 @@ class SupervisedJob:
     def _init_died(self, _events: int) -> None:
         end = None
         with contextlib.suppress(ChildProcessError):  # a predecessor's job is another process's child
-            end = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | _WALL)
+            end = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | WALL)
         self.owner.loop.forget(self._pidfd)
         self._status_changed(0)
         self._init_gone = True

@@ -29,9 +29,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from joblet.supervisor.linux.pidfd import WALL
 from joblet.supervisor.linux.seccomp import Taker, filter_for
 
-_WALL: Final = 0x40000000  # <linux/wait.h> __WALL: a child made with exit signal 0 is invisible without it
 _REPLY_BYTES: Final = 4096
 _ZYGOTE_FD: Final = 3
 _FDS_PER_REPLY: Final = 1
@@ -323,7 +323,7 @@ class Zygote:
     def _removed(self, pidfd: int) -> None:
         done = self._removers.pop(pidfd)
         self._epoll.unregister(pidfd)
-        os.waitid(os.P_PIDFD, pidfd, os.WEXITED | _WALL)
+        os.waitid(os.P_PIDFD, pidfd, os.WEXITED | WALL)
         os.close(pidfd)
         done()
 

@@ -5,8 +5,12 @@ Runs in: supervisor. May not: import outside the standard library.
 """
 
 from ctypes import c_int, c_long, c_uint
+from typing import Final
 
 from joblet.supervisor.linux.syscall import SYS_PIDFD_GETFD, kernel_error, syscall
+
+# <linux/wait.h> __WALL: without it, waiting does not see a child that was made with exit signal 0, as a job's init is.
+WALL: Final = 0x40000000
 
 
 def pidfd_getfd(pidfd: int, target_fd: int) -> int:
