@@ -42,7 +42,7 @@ _ONESHOT: Final = 1 << 30  # <sys/epoll.h> EPOLLONESHOT
 _BUSY_BYTES: Final = 64 * 1024
 _REST_S: Final = 0.001
 _CGROUP_RETRY_S: Final = 0.01
-# Init has a part of its job's share of CPU: busy jobs' come late with the signal, a frozen one never; the grace follows.
+# Init has a part of its job's share of CPU: one that a busy job leaves too little comes late, a frozen one never.
 _PASSED_ON_WITHIN_S: Final = 5.0
 
 
