@@ -175,6 +175,22 @@ def test_while_its_place_is_gone_a_job_is_refused_with_what_brings_it_back(tmp_p
     assert tree.groups_below() == ["joblet.slice"]
 
 
+def test_a_place_that_is_not_there_yet_is_waited_for_and_not_replaced(tmp_path: Path) -> None:
+    """In our own service's group, or in one made by hand, jobs would be systemd's to end."""
+    tree = FakeTree(tmp_path)
+    a_service(tree, 200)
+    place = "joblet.slice/joblet-jobs.service"
+
+    cgroups = cgroups_on(tree, slice_name=place)
+
+    with pytest.raises(CgroupError, match=r"^joblet-jobs\.service is not running$"):
+        cgroups.create("1", LIMITS, WORK)
+    tree.group(place)
+    tree.settle(place, 300)
+    assert cgroups.create("1", LIMITS, WORK).path == tree.root / place / "jobs" / "1"
+    assert tree.pids(SERVICE) == [200]
+
+
 def test_a_slice_made_by_hand_that_somebody_has_removed_is_made_again(tmp_path: Path) -> None:
     tree = FakeTree(tmp_path)
     cgroups = cgroups_on(tree, state_folder=Path("/var/lib/joblet"))

@@ -33,6 +33,7 @@ from joblet.supervisor.linux.cgroups.host import (
     Severity,
     findings,
     gather,
+    is_service,
 )
 
 __all__ = ["Cgroup", "CgroupError", "Cgroups", "CgroupsUnavailable", "LimitEvents", "open_slice"]
@@ -208,6 +209,9 @@ def open_slice(
 
 
 def _open(slice_path: Path, state_folder: Path | None, pids_max: int, host: Host, files: Files) -> Cgroups:
+    if is_service(slice_path) and not files.exists(slice_path) and files.exists(host.root / "cgroup.controllers"):
+        # As when it goes later: each job is refused with its name until systemd has started it.
+        return Cgroups(Folder(files, slice_path), host, (), pids_max)
     facts = gather(host, files, slice_path)
     errors = [finding for finding in findings(facts) if finding.severity is Severity.ERROR]
     if errors:
