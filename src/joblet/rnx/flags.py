@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, Literal, NamedTuple
 
 INT32_MAX: Final = 2**31 - 1
+_MOST_DIGITS: Final = 15
 
 Kind = Literal["string", "int", "bool", "duration", "list"]
 
@@ -180,13 +181,13 @@ def _take_short(argument: str, by_short: dict[str, Flag], rest: list[str], value
 
 
 def _int(flag: Flag, value: str) -> int:
-    try:
-        number = int(value)
-    except ValueError:
-        raise BadUsage(f"--{flag.name} must be a whole number (given: {value!r})") from None
-    if abs(number) > INT32_MAX:
+    digits = value[1:] if value[:1] in ("+", "-") else value
+    if not (digits.isascii() and digits.isdigit()):  # int() takes more: other scripts' digits, spaces, 1_000
+        raise BadUsage(f"--{flag.name} must be a whole number (given: {value!r})")
+    # Python refuses to convert thousands of digits.
+    if len(digits) > _MOST_DIGITS or abs(int(value)) > INT32_MAX:
         raise BadUsage(f"--{flag.name} is out of range (given: {value}, at most {INT32_MAX})")
-    return number
+    return int(value)
 
 
 def _bool(flag: Flag, value: str) -> bool:
@@ -209,7 +210,8 @@ def seconds(name: str, value: str) -> int:
     from fractions import Fraction
 
     unit_s = {"ms": Fraction(1, 1000), "s": Fraction(1), "m": Fraction(60), "h": Fraction(3600)}
-    if not re.fullmatch(r"([0-9]+(\.[0-9]+)?(ms|s|m|h))+", value, re.ASCII):
+    number = f"[0-9]{{1,{_MOST_DIGITS}}}"
+    if not re.fullmatch(rf"({number}(\.{number})?(ms|s|m|h))+", value):
         raise BadUsage(f"--{name} must be a duration such as 90s, 10m or 1h30m (given: {value!r})")
     total = sum(Fraction(number) * unit_s[unit] for number, unit in re.findall(r"([0-9.]+)(ms|s|m|h)", value))
     if total.denominator != 1 or not 1 <= total <= INT32_MAX:
