@@ -9,7 +9,6 @@ import pytest
 from joblet.domain.limits import MIB, Limits
 from joblet.supervisor.linux.cgroups import cpu, cpuset, io, memory, pids
 from joblet.supervisor.linux.cgroups.cpu import CpuStatistics
-from joblet.supervisor.linux.cgroups.cpuset import CpusetStatistics
 from joblet.supervisor.linux.cgroups.file import CgroupError, Folder
 from joblet.supervisor.linux.cgroups.io import IoStatistics
 from joblet.supervisor.linux.cgroups.memory import MemoryStatistics
@@ -55,7 +54,7 @@ def test_cpu_time_and_throttling_are_read_from_cpu_stat(tmp_path: Path) -> None:
 
     found = cpu.read_statistics(job)
 
-    assert found == CpuStatistics(usage_usec=2_003_412, throttled_periods=98, throttled_usec=7_821_001)
+    assert found == CpuStatistics(usage_usec=2_003_412, throttled_usec=7_821_001)
 
 
 def test_cores_are_bound_as_asked(tmp_path: Path) -> None:
@@ -65,7 +64,6 @@ def test_cores_are_bound_as_asked(tmp_path: Path) -> None:
     cpuset.write_limits(job, limits(cpu_cores="0-1,3"))
 
     assert tree.value(GROUP, "cpuset.cpus") == "0-1,3"
-    assert cpuset.read_statistics(job) == CpusetStatistics("0,1,3")
 
 
 def test_no_cores_asked_for_writes_nothing(tmp_path: Path) -> None:

@@ -22,12 +22,10 @@ class CpuStatistics:
 
     Args:
         usage_usec: Of all processes, user and system, also of those that have ended.
-        throttled_periods: Periods in which it had used its share up.
         throttled_usec: Time its processes waited for the next period.
     """
 
     usage_usec: int = 0
-    throttled_periods: int = 0
     throttled_usec: int = 0
 
 
@@ -55,4 +53,4 @@ def lift_limit(folder: Folder) -> None:
 def read_statistics(folder: Folder) -> CpuStatistics:
     """cpu.stat; zeros where it is not accounted."""
     found = folder.counters("cpu.stat")
-    return CpuStatistics(found.get("usage_usec", 0), found.get("nr_throttled", 0), found.get("throttled_usec", 0))
+    return CpuStatistics(found.get("usage_usec", 0), found.get("throttled_usec", 0))

@@ -5,23 +5,9 @@ Runs in: supervisor. May not: touch another controller's files.
 Source: Linux Documentation/admin-guide/cgroup-v2.rst, "Cpuset Interface Files"; cpuset(7), "List format".
 """
 
-from dataclasses import dataclass
-
 from joblet.domain.errors import InvalidLimit
 from joblet.domain.limits import Limits, parse_cores
 from joblet.supervisor.linux.cgroups.file import CgroupError, Folder
-
-
-@dataclass(frozen=True, slots=True)
-class CpusetStatistics:
-    """
-    Where it may run.
-
-    Args:
-        cores: The cores in force in the kernel's list format; empty where it is not known.
-    """
-
-    cores: str = ""
 
 
 def write_limits(folder: Folder, limits: Limits) -> None:
@@ -40,11 +26,6 @@ def write_limits(folder: Folder, limits: Limits) -> None:
     granted = folder.read("cpuset.cpus.effective").strip()
     if _cores(granted) != _cores(limits.cpu_cores):
         raise CgroupError(f"cpuCores {limits.cpu_cores} is not available: the kernel grants {granted or 'no core'}")
-
-
-def read_statistics(folder: Folder) -> CpusetStatistics:
-    """cpuset.cpus.effective."""
-    return CpusetStatistics(folder.text("cpuset.cpus.effective").strip())
 
 
 def _cores(text: str) -> frozenset[int]:
