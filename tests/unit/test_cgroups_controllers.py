@@ -185,7 +185,6 @@ def test_processes_are_limited(tmp_path: Path) -> None:
     ("read", "nothing"),
     [
         (cpu.read_statistics, CpuStatistics()),
-        (cpuset.read_statistics, CpusetStatistics()),
         (memory.read_statistics, MemoryStatistics()),
         (lambda folder: io.read_statistics(folder, Path("/nowhere")), IoStatistics()),
         (pids.read_statistics, PidsStatistics()),
