@@ -1,4 +1,4 @@
-"""`joblet demo` and `joblet down` on this machine's kernel, as an administrator types them."""
+"""`joblet demo`, `joblet serve` and `joblet down` on this machine's kernel, as an administrator types them."""
 
 import os
 import re
@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from real_server import RealServer
+from real_server import RealServer, real_server
 
 pytestmark = pytest.mark.native
 
@@ -105,3 +105,12 @@ def namespaces_of(pid: int) -> int:
     found = re.search(r"^NSpid:\s*(.+)$", Path(f"/proc/{pid}/status").read_text(), re.M)
     assert found is not None
     return len(found[1].split())
+
+
+def test_a_server_may_open_as_many_files_as_its_hard_limit_has_room_for(tmp_path: Path) -> None:
+    """A shell's soft limit of 1,024 would be used up by as many idle clients."""
+    with real_server(tmp_path, {"isolation": {"cgroups": "off"}}, wrapper=("prlimit", "--nofile=64:4096")) as server:
+        limits = Path(f"/proc/{server.pid}/limits").read_text().splitlines()
+
+    (files,) = [line.split()[3:5] for line in limits if line.startswith("Max open files")]
+    assert files == ["4096", "4096"]

@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import dataclasses
 import os
+import resource
 import sys
 from collections.abc import Sequence
 from itertools import pairwise
@@ -40,6 +41,9 @@ def run(options: argparse.Namespace) -> int:
     address = places.address(options.address) or loaded.server.address
     from joblet.api.bootstrap import serve
 
+    _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # The soft limit is often 1,024, for programs that use select(2): idle connections would soon lock others out.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
     asyncio.run(serve(dataclasses.replace(loaded, server=config.ServerSection(address)), address, certs, state))
     return 0
 
