@@ -39,7 +39,8 @@ class Suite:
         paths: For pytest, below the project.
         in_guest: In the machine, else on this host against the machine.
         as_service: In a delegated service of joblet.slice, as an engine of the test's own needs it.
-        beside: In the machine while the next suite runs there, neither of which measures anything or stops the slice.
+        beside: In the machine while the next suite runs there. Neither measures anything, stops joblet.slice or replaces
+            what is installed.
         options: For pytest, always.
     """
 
@@ -67,8 +68,8 @@ SUITES: Final = (
         beside=True,
         options=("--cgroups=required", "--one-supervisor"),
     ),
-    Suite("installed", _integration("journal", "machine", "namespaces", "refusals")),
-    Suite("measured", _integration("cpu", "io", "life_cycle", "memory", "pids", "services")),
+    Suite("installed", _integration("journal", "namespaces", "refusals")),
+    Suite("undisturbed", _integration("cpu", "io", "life_cycle", "machine", "memory", "pids", "services")),
     Suite("from-host", ("tests/from_host",), in_guest=False),
 )
 
@@ -256,10 +257,9 @@ def _run_suites(machine: Machine, options: argparse.Namespace) -> int:
             continue
         with phase(f"tests: {suite.name}"):
             statuses[suite.name] = subprocess.run(command, env=machine.environ, cwd=ROOT, check=False).returncode
-        while beside:
-            statuses[beside[-1].name] = beside.pop().status()
-    while beside:
-        statuses[beside[-1].name] = beside.pop().status()
+        statuses |= {other.name: other.status() for other in beside}
+        beside.clear()
+    statuses |= {other.name: other.status() for other in beside}
     bring_back(machine)
     lines, all_passed = summary()
     say(f"results in {RESULTS.relative_to(ROOT)}/:\n{lines}")

@@ -32,14 +32,14 @@ def test_without_a_path_every_suite_runs_whole() -> None:
     "word", ["tests/integration/test_cpu.py", "./tests/integration/test_cpu.py", "tests//integration/test_cpu.py"]
 )
 def test_a_file_is_run_by_its_suite_alone(word: str) -> None:
-    assert chosen_paths([word]) == ({"measured": ["tests/integration/test_cpu.py"]}, [])
+    assert chosen_paths([word]) == ({"undisturbed": ["tests/integration/test_cpu.py"]}, [])
 
 
 def test_a_test_is_run_by_its_name() -> None:
     name = "tests/integration/test_cpu.py::test_a_spinning_job_gets_its_share[20]"
 
     assert chosen_paths([name, "tests/from_host/test_network.py", "-x"]) == (
-        {"measured": [name], "from-host": ["tests/from_host/test_network.py"]},
+        {"undisturbed": [name], "from-host": ["tests/from_host/test_network.py"]},
         ["-x"],
     )
 
