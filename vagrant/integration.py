@@ -39,8 +39,8 @@ class Suite:
         paths: For pytest, below the project.
         in_guest: In the machine, else on this host against the machine.
         as_service: In a delegated service of joblet.slice, as an engine of the test's own needs it.
-        beside: In the machine while the next suite runs there. Neither measures anything, stops joblet.slice or replaces
-            what is installed.
+        beside: In the machine while the next suite runs there: neither measures anything, stops joblet.slice or
+            replaces what is installed.
         options: For pytest, always.
     """
 
