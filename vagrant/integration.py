@@ -25,6 +25,7 @@ GUEST_RESULTS: Final = "/var/tmp/joblet-results"
 PYTHON: Final = "/opt/joblet-tests/bin/python"
 # So many of the slowest tests are named at the end.
 SLOWEST: Final = 10
+NOTHING_RUN: Final = 5  # pytest.ExitCode.NO_TESTS_COLLECTED
 # Two seconds each under emulation.
 BENCH_ROUNDS: Final = 20
 
@@ -75,7 +76,12 @@ SUITES: Final = (
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """The session's own options; the rest is pytest's, or with `--mutants` their names'."""
+    """
+    The session's own options, and in `paths` what each suite runs; `pytest` is left, or with `--mutants` their names.
+
+    Raises:
+        Failed: No suite has a path that was named.
+    """
     parser = argparse.ArgumentParser(
         prog="nox -s integration --",
         description="Tests of the installed Joblet in a machine of their own. Other options go to pytest.",
@@ -91,6 +97,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     if options.only and (options.bench or options.mutants):
         parser.error("-k chooses tests: it does not go with --bench or --mutants")
     options.pytest = others
+    if not (options.destroy or options.bench or options.mutants):
+        options.paths, options.pytest = chosen_paths(others)
+        options.pytest += ["-k", options.only] if options.only else []
     return options
 
 
@@ -209,8 +218,8 @@ def summary() -> tuple[str, bool]:
 
 def main(arguments: Sequence[str]) -> int:
     """The session; its exit status."""
-    options = parse(arguments)
     try:
+        options = parse(arguments)
         choice = choose(look())
         say(f"the machine runs with {choice.hypervisor}: {choice.why}")
         machine = Machine(choice)
@@ -241,16 +250,13 @@ def _session(machine: Machine, options: argparse.Namespace) -> int:
 
 
 def _run_suites(machine: Machine, options: argparse.Namespace) -> int:
-    chosen, others = chosen_paths(options.pytest)
-    if options.only:
-        others += ["-k", options.only]
     shutil.rmtree(RESULTS, ignore_errors=True)
     RESULTS.mkdir(parents=True)
     machine.read(f"sudo rm -rf {GUEST_RESULTS} && sudo mkdir -p {GUEST_RESULTS}")
     statuses: dict[str, int] = {}
     beside: list[Beside] = []
-    for suite in (suite for suite in SUITES if suite.name in chosen):
-        command = command_of(machine, suite, chosen[suite.name], others)
+    for suite in (suite for suite in SUITES if suite.name in options.paths):
+        command = command_of(machine, suite, options.paths[suite.name], options.pytest)
         if suite.beside:
             say(f"tests: {suite.name}, beside the next")
             beside.append(Beside(suite.name, command, machine.environ))
@@ -260,6 +266,8 @@ def _run_suites(machine: Machine, options: argparse.Namespace) -> int:
         statuses |= {other.name: other.status() for other in beside}
         beside.clear()
     statuses |= {other.name: other.status() for other in beside}
+    if set(statuses.values()) == {NOTHING_RUN}:
+        raise Failed(f"no test matches {options.only!r}" if options.only else "there is no test in what was named")
     bring_back(machine)
     lines, all_passed = summary()
     say(f"results in {RESULTS.relative_to(ROOT)}/:\n{lines}")
@@ -298,8 +306,7 @@ def good(statuses: Collection[int], *, matching: bool) -> bool:
     Args:
         matching: Only tests that match an expression were asked for: then a suite may have none of them, but not all.
     """
-    nothing_run = 5
-    accepted = {0, nothing_run} if matching else {0}
+    accepted = {0, NOTHING_RUN} if matching else {0}
     return set(statuses) <= accepted and 0 in statuses
 
 
