@@ -87,7 +87,8 @@ def slow(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def integration(session: nox.Session) -> None:
     """Limits, isolation and services in a machine of their own: `-- --help` for the options."""
-    session.run(sys.executable, "vagrant/integration.py", *session.posargs, external=True)
+    # After Ctrl-C it stops the machine, for which nox would leave it half a second.
+    session.run(sys.executable, "vagrant/integration.py", *session.posargs, external=True, interrupt_timeout=None)
 
 
 @nox.session(venv_backend="none")
