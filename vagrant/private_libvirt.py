@@ -38,7 +38,7 @@ namespaces = []
 
 
 def inside(command: Sequence[str]) -> list[str]:
-    """The command as it is run where the machine can be reached."""
+    """The command as it is run in the namespace."""
     return ["ip", "netns", "exec", NAMESPACE, *command]
 
 
@@ -59,12 +59,12 @@ def start() -> None:
     Raises:
         Failed: It does not answer.
     """
+    if running():
+        return
     RUN.mkdir(parents=True, exist_ok=True)
     if subprocess.run(inside(["true"]), capture_output=True, check=False).returncode != 0:
         _call("ip", "netns", "add", NAMESPACE)
         _call("ip", "-n", NAMESPACE, "link", "set", "lo", "up")
-    if running():
-        return
     # In the mount namespace that `ip netns exec` gives each command: the host's own file stays as it is.
     config = RUN / "qemu.conf"
     config.write_text(_QEMU_CONF)
@@ -86,20 +86,22 @@ def virsh(*arguments: str) -> str:
 
 def stop() -> None:
     """
-    End the daemon and what it started, and remove the namespace; the machine's disk and snapshots stay.
+    End the daemon, if it runs, and what it started, and remove the namespace; the machine's disk and snapshots stay.
 
     Raises:
         Failed: It does not end.
     """
+    if not running():
+        return  # perhaps because its packages could not be installed: then there is no virsh either
     virsh("net-destroy", "vagrant-libvirt")
-    if running():
-        pidfd = os.pidfd_open(int(_PID_FILE.read_text()))
-        try:
-            signal.pidfd_send_signal(pidfd, signal.SIGTERM)
-            if not select.select([pidfd], [], [], _END_WITHIN_S)[0]:
-                raise Failed(f"libvirtd (process {_PID_FILE.read_text().strip()}) does not end")
-        finally:
-            os.close(pidfd)
+    pid = int(_PID_FILE.read_text())
+    pidfd = os.pidfd_open(pid)
+    try:
+        signal.pidfd_send_signal(pidfd, signal.SIGTERM)
+        if not select.select([pidfd], [], [], _END_WITHIN_S)[0]:
+            raise Failed(f"libvirtd (process {pid}) does not end")
+    finally:
+        os.close(pidfd)
     subprocess.run(["ip", "netns", "delete", NAMESPACE], capture_output=True, check=False)
 
 
