@@ -10,7 +10,7 @@ import os
 import platform
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -64,10 +64,12 @@ class Choice:
     Args:
         hypervisor: The choice.
         why: For the user, after the choice.
+        own_libvirt: Whether libvirt's daemon is one of our own, as no systemd runs it here.
     """
 
     hypervisor: Hypervisor
     why: str
+    own_libvirt: bool = False
 
 
 def look(environ: Mapping[str, str] = os.environ) -> Facts:
@@ -134,4 +136,4 @@ def choose(facts: Facts) -> Choice:
         raise NoHypervisor(
             f"{choice.hypervisor} needs Vagrant: install vagrant (and for kvm also vagrant-libvirt and rsync)"
         )
-    return choice
+    return replace(choice, own_libvirt=choice.hypervisor is Hypervisor.EMULATED and not facts.systemd)

@@ -1,7 +1,8 @@
 """
 `nox -s integration`: bring the machine up, put this checkout's Joblet on it, test it there, bring the results back.
 
-Runs in: the contributor's terminal, CI. May not: change this checkout but for .vagrant/.
+Runs in: the contributor's terminal, CI.
+May not: change this checkout but for .vagrant/ and vagrant/wheelhouse/.
 """
 
 import argparse
@@ -106,7 +107,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def install(machine: Machine) -> None:
     """Build the wheel and install it as the packaging does, unless the machine has just that."""
     fingerprint = _fingerprint()
-    if machine.read("cat /opt/joblet/fingerprint 2>/dev/null || true").strip() == fingerprint:
+    if machine.check_output("cat /opt/joblet/fingerprint 2>/dev/null || true").strip() == fingerprint:
         return
     dist = ROOT / ".vagrant" / "dist"
     shutil.rmtree(dist, ignore_errors=True)
@@ -115,7 +116,7 @@ def install(machine: Machine) -> None:
         run(command, machine.state / "wheel.log")
         (wheel,) = dist.glob("joblet-*.whl")
         machine.put(wheel, "/var/tmp/")
-        machine.read(
+        machine.check_output(
             # Gone while it is not true: an installation that fails must not be taken for whole by the next session.
             "sudo rm -f /opt/joblet/fingerprint"
             " && sudo PIP_NO_INDEX=1 PIP_FIND_LINKS=/vagrant/vagrant/wheelhouse/server"
@@ -140,7 +141,12 @@ def chosen_paths(words: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]
     Raises:
         Failed: No suite has a path that was named.
     """
-    paths = {word: os.path.normpath(word) for word in words if (ROOT / word.partition("::")[0]).exists()}
+    paths = {
+        word: path
+        for word in words
+        # What is misspelt below tests/ is a path too: pytest would refuse it only once the machine is up.
+        if (path := os.path.normpath(word)).startswith("tests/") or (ROOT / word.partition("::")[0]).exists()
+    }
     others = [word for word in words if word not in paths]
     if not paths:
         return {suite.name: list(suite.paths) for suite in SUITES}, others
@@ -150,7 +156,8 @@ def chosen_paths(words: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]
             within = any(_is_in(path, folder) for folder in suite.paths)
             if found := [path] if within else [file for file in suite.paths if _is_in(file, path)]:
                 chosen[suite.name] = [*chosen.get(suite.name, ()), *found]
-        if not any(_is_in(path, mine) or _is_in(mine, path) for suite in SUITES for mine in suite.paths):
+        there = (ROOT / path.partition("::")[0]).exists()
+        if not there or not any(_is_in(path, mine) or _is_in(mine, path) for suite in SUITES for mine in suite.paths):
             known = "\n".join(f"  {path}" for suite in SUITES for path in suite.paths)
             raise Failed(f"{word} is not among the tests that are run in the machine:\n{known}")
     return chosen, others
@@ -165,7 +172,7 @@ def command_of(machine: Machine, suite: Suite, paths: Sequence[str], options: Se
     options = ["-p", "no:cacheprovider", f"--durations={SLOWEST}", *suite.options, *options, *paths]
     pytest = ["-m", "pytest", "-o", f"junit_suite_name={suite.name}", *options]
     if not suite.in_guest:
-        return machine.inside([sys.executable, *pytest, f"--junit-xml={RESULTS / suite.name}.xml"])
+        return machine.on_network([sys.executable, *pytest, f"--junit-xml={RESULTS / suite.name}.xml"])
     # Hypothesis is loaded for the tests that use it: as a plugin it costs every suite 3 s.
     words = [PYTHON, *pytest, f"--junit-xml={GUEST_RESULTS}/{suite.name}.xml", "-p", "no:hypothesispytest"]
     prefix = _in_service(suite.name) if suite.as_service else ""
@@ -195,7 +202,9 @@ def _in_service(name: str) -> str:
 def bring_back(machine: Machine) -> None:
     """The JUnit files, and the journal of Joblet's units for whoever looks into a failure."""
     units = "-u joblet -u joblet-supervisor -u joblet-jobs"
-    machine.read(f"sudo journalctl --no-pager -o short-iso {units} | sudo tee {GUEST_RESULTS}/journal.txt >/dev/null")
+    machine.check_output(
+        f"sudo journalctl --no-pager -o short-iso {units} | sudo tee {GUEST_RESULTS}/journal.txt >/dev/null"
+    )
     machine.get(f"{GUEST_RESULTS}/", RESULTS)
 
 
@@ -252,7 +261,7 @@ def _session(machine: Machine, options: argparse.Namespace) -> int:
 def _run_suites(machine: Machine, options: argparse.Namespace) -> int:
     shutil.rmtree(RESULTS, ignore_errors=True)
     RESULTS.mkdir(parents=True)
-    machine.read(f"sudo rm -rf {GUEST_RESULTS} && sudo mkdir -p {GUEST_RESULTS}")
+    machine.check_output(f"sudo rm -rf {GUEST_RESULTS} && sudo mkdir -p {GUEST_RESULTS}")
     statuses: dict[str, int] = {}
     beside: list[Beside] = []
     for suite in (suite for suite in SUITES if suite.name in options.paths):

@@ -3,7 +3,8 @@ The test machine: one Debian with systemd and cgroups v2, clean at every start.
 
     python3 vagrant/machine.py VERB        `--help` for the verbs
 
-Runs in: the contributor's terminal, CI. May not: reach a network but the machine's own.
+Runs in: the contributor's terminal, CI.
+May not: change this host but for its Vagrant box, libvirt's machines and, under emulation, HOST_PACKAGES.
 """
 
 import argparse
@@ -32,7 +33,7 @@ VERBS: Final = {
     "ssh": "a shell, or a command, in the machine",
     "sync": "copy the project into /vagrant again",
     "get": "copy a file or folder out of the machine",
-    "exec": "run a command of the host where the machine can be reached (vagrant, virsh)",
+    "exec": "run a command of the host on the machine's network (vagrant, virsh)",
     "console": "what its kernel and its boot have printed",
     "stop": "stop it; the snapshot stays",
     "destroy": "remove it, and its snapshot",
@@ -62,11 +63,10 @@ class Machine:
 
     def __init__(self, choice: Choice) -> None:
         self._emulated = choice.hypervisor is Hypervisor.EMULATED
-        # Without a service manager there is one machine for all checkouts of a host; else each has its own.
-        self.private = self._emulated and not look().systemd
         self._choice = choice
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "joblet-vm"
-        self.state = cache if self.private else ROOT / ".vagrant"
+        # With a libvirt of our own there is one machine for all checkouts of a host; else each has its own.
+        self.state = cache if choice.own_libvirt else ROOT / ".vagrant"
         self.console = self.state / "console.log"
         self._ssh_config = self.state / "ssh-config"
         self.environ = {
@@ -76,10 +76,10 @@ class Machine:
             "VAGRANT_CHECKPOINT_DISABLE": "1",
             "VAGRANT_BOX_UPDATE_CHECK_DISABLE": "1",
             "JOBLET_VM": choice.hypervisor,
-            "JOBLET_VM_PREFIX": "" if self.private else f"{ROOT.name}-{zlib.crc32(str(ROOT).encode()):08x}-",
+            "JOBLET_VM_PREFIX": "" if choice.own_libvirt else f"{ROOT.name}-{zlib.crc32(str(ROOT).encode()):08x}-",
             "JOBLET_VM_CONSOLE": str(self.console),
         }
-        if self._emulated and not self.private:
+        if self._emulated and not choice.own_libvirt:
             # systemd's libvirt runs qemu as a user of its own, to whom root's home is closed.
             self.environ["VAGRANT_HOME"] = "/var/lib/joblet-vm"
 
@@ -100,23 +100,23 @@ class Machine:
 
     # Where commands run
 
-    def inside(self, command: Sequence[str]) -> list[str]:
-        """The command as it is run where the machine can be reached."""
-        if not self.private:
+    def on_network(self, command: Sequence[str]) -> list[str]:
+        """The command of this host as it is run on the machine's network, where it can be reached."""
+        if not self._choice.own_libvirt:
             return list(command)
         private_libvirt.start()
         return private_libvirt.inside(command)
 
     def ssh_command(self, *words: str) -> list[str]:
         """The command that runs words of shell in the machine, or a shell."""
-        return self.inside(["ssh", "-F", str(self._ssh_config), NAME, *words])
+        return self.on_network(["ssh", "-F", str(self._ssh_config), NAME, *words])
 
     def ssh(self, *words: str) -> int:
         """Run it, with this terminal; its exit status."""
         return subprocess.run(self.ssh_command(*words), env=self.environ, check=False).returncode
 
-    def read(self, words: str) -> str:
-        """What a command in the machine prints. Raises Failed."""
+    def check_output(self, words: str) -> str:
+        """Run words of shell in the machine; what they print. Raises Failed when their status is not 0."""
         done = self._quietly(self.ssh_command(words))
         if done.returncode != 0:
             raise Failed(f"`{words}` in the machine failed with status {done.returncode}: {done.stderr.strip()}")
@@ -146,7 +146,7 @@ class Machine:
             self._make(snapshot)
         self._await(lambda _: True)
         # A restored clock stands where the snapshot was taken: certificates made since would be not yet valid.
-        self.read(f"sudo date -s @{time.time():.3f}")
+        self.check_output(f"sudo date -s @{time.time():.3f}")
         self.sync()
 
     def _restore(self, snapshot: str) -> bool:
@@ -179,11 +179,12 @@ class Machine:
         self.console.unlink(missing_ok=True)
         with phase("first boot and provisioning (one to two minutes under emulation)"):
             try:
-                run(self.inside(["vagrant", "up"]), self.state / "up.log", self.environ, ROOT)
+                run(self.on_network(["vagrant", "up"]), self.state / "up.log", self.environ, ROOT)
             except Failed as error:
                 raise Failed(f"{error}\n{last_words(self.console)}") from None
         with phase("taking the snapshot"):
-            run(self.inside(["vagrant", "snapshot", "save", snapshot]), self.state / "snapshot.log", self.environ, ROOT)
+            save = self.on_network(["vagrant", "snapshot", "save", snapshot])
+            run(save, self.state / "snapshot.log", self.environ, ROOT)
         config = self._vagrant("ssh-config")
         if config.returncode != 0:
             raise Failed(f"vagrant does not say how to reach the machine: {config.stderr.strip()}")
@@ -246,7 +247,7 @@ class Machine:
 
     def _rsync(self, words: list[str]) -> None:
         command = ["rsync", "-a", "--rsync-path=sudo rsync", "-e", f"ssh -F '{self._ssh_config}'", *words]
-        run(self.inside(command), self.state / "rsync.log", self.environ)
+        run(self.on_network(command), self.state / "rsync.log", self.environ)
 
     def answers(self) -> bool:
         """Whether it runs and can be reached."""
@@ -254,26 +255,26 @@ class Machine:
 
     def address(self) -> str:
         """Where this host reaches it: its newest IPv4 address, for VirtualBox's first is the same in all machines."""
-        return [word for word in self.read("hostname -I").split() if ":" not in word][-1]
+        return [word for word in self.check_output("hostname -I").split() if ":" not in word][-1]
 
     def reboot(self) -> None:
         """As `systemctl reboot`, and wait until it answers again."""
-        before = self.read(BOOT_ID)
+        before = self.check_output(BOOT_ID)
         self.ssh("sudo systemctl reboot")
         self._await(lambda boot_id: boot_id != before)
 
     def cut_power(self) -> None:
         """Off and on again, with whatever had not reached the disk lost: sysrq's reboot syncs and unmounts nothing."""
-        before = self.read(BOOT_ID)
+        before = self.check_output(BOOT_ID)
         # Later than the answer, or ssh would wait for one from a machine that is gone.
-        self.read("sudo sh -c '(sleep 0.2; echo b >/proc/sysrq-trigger) >/dev/null 2>&1 &'")
+        self.check_output("sudo sh -c '(sleep 0.2; echo b >/proc/sysrq-trigger) >/dev/null 2>&1 &'")
         self._await(lambda boot_id: boot_id != before)
 
     def stop(self) -> None:
         """Stop it and what this module started; its snapshot stays."""
         self._hang_up()
         self._vagrant("halt", "--force")
-        if self.private:
+        if self._choice.own_libvirt:
             private_libvirt.stop()
 
     def destroy(self) -> None:
@@ -281,7 +282,7 @@ class Machine:
         self._hang_up()
         self._vagrant("destroy", "--force")
         self._ssh_config.unlink(missing_ok=True)
-        if self.private:
+        if self._choice.own_libvirt:
             for line in private_libvirt.virsh("vol-list", "default").splitlines():
                 if "joblet-VAGRANTSLASH-" in line:
                     private_libvirt.virsh("vol-delete", "--pool", "default", line.split()[0])
@@ -290,12 +291,12 @@ class Machine:
     def _vagrant(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         if shutil.which("vagrant") is None:
             return subprocess.CompletedProcess(["vagrant"], 127, "", "vagrant is not installed")
-        return self._quietly(self.inside(["vagrant", *arguments]))
+        return self._quietly(self.on_network(["vagrant", *arguments]))
 
     def _hang_up(self) -> None:
         """End the shared ssh connection: after a restore or a reboot it would be waited for in vain."""
         if self._ssh_config.exists():
-            self._quietly(self.inside(["ssh", "-F", str(self._ssh_config), "-O", "exit", NAME]))
+            self._quietly(self.on_network(["ssh", "-F", str(self._ssh_config), "-O", "exit", NAME]))
 
 
 def last_words(console: Path) -> str:
@@ -316,7 +317,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     for verb, words in VERBS.items():
         verbs.add_parser(verb, help=words, description=words)
     verbs.choices["ssh"].add_argument("command", nargs=argparse.REMAINDER, metavar="CMD")
-    verbs.choices["exec"].add_argument("command", nargs=argparse.REMAINDER, metavar="CMD")
+    verbs.choices["exec"].add_argument("program", metavar="CMD")
+    verbs.choices["exec"].add_argument("command", nargs=argparse.REMAINDER, metavar="ARG")
     verbs.choices["get"].add_argument("source", metavar="FROM")
     verbs.choices["get"].add_argument("target", metavar="TO", type=Path)
     return parser.parse_args(arguments)
@@ -329,7 +331,7 @@ def run_verb(machine: Machine, choice: Choice, options: argparse.Namespace) -> i
             return machine.ssh(*options.command)
         case "exec":
             return subprocess.run(
-                machine.inside(options.command), env=machine.environ, cwd=ROOT, check=False
+                machine.on_network([options.program, *options.command]), env=machine.environ, cwd=ROOT, check=False
             ).returncode
         case "console":
             print(machine.console.read_text(errors="replace"), end="")

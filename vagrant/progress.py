@@ -1,7 +1,7 @@
 """
 Long phases, told while they last: what is going on, for how long, and its last words when it fails.
 
-Runs in: the contributor's terminal, CI.
+Runs in: the contributor's terminal, CI; the test machine (mutants.py).
 """
 
 import os

@@ -56,12 +56,12 @@ def aftermath(remote: Remote, request: pytest.FixtureRequest) -> Iterator[Afterm
                 if seen >= LINES_BEFORE:
                     break
     # What a machine without power keeps is what it had on its disk; when that is so, is the log writer's policy.
-    remote.machine.read("sync")
+    remote.machine.check_output("sync")
     if request.param == REBOOT:
         remote.machine.reboot()
     else:
         remote.machine.cut_power()
-    remote.machine.read("sudo systemctl start joblet")  # returns once it listens
+    remote.machine.check_output("sudo systemctl start joblet")  # returns once it listens
     with remote.connected() as client:
         yield Aftermath(remote, client.get_job_status(finished), client.get_job_status(running), seen, request.param)
 
@@ -93,7 +93,7 @@ def test_new_jobs_run_with_their_limits(aftermath: Aftermath) -> None:
 def test_nothing_of_the_jobs_before_is_left(aftermath: Aftermath) -> None:
     folders = "/sys/fs/cgroup/joblet.slice/joblet-jobs.service/jobs /var/lib/joblet/run /var/lib/joblet/work"
 
-    left = aftermath.remote.machine.read(f"sudo find {folders} -name '{aftermath.running.id}'")
+    left = aftermath.remote.machine.check_output(f"sudo find {folders} -name '{aftermath.running.id}'")
 
     assert left == ""
 

@@ -54,6 +54,18 @@ def test_the_choice_says_why(facts: Facts, why: str) -> None:
     assert choose(facts).why.startswith(why)
 
 
+@pytest.mark.parametrize(
+    ("facts", "own"),
+    [
+        pytest.param(A_COMPUTER, False, id="KVM"),
+        pytest.param(A_CONTAINER, True, id="emulated without systemd"),
+        pytest.param(replace(A_CONTAINER, systemd=True), False, id="emulated beside systemd's libvirt"),
+    ],
+)
+def test_libvirt_is_our_own_only_where_no_systemd_runs_it(facts: Facts, own: bool) -> None:
+    assert choose(facts).own_libvirt is own
+
+
 @pytest.mark.parametrize("hypervisor", Hypervisor)
 def test_the_environment_overrides_the_choice(hypervisor: Hypervisor) -> None:
     facts = Facts(asked_for=hypervisor, systemd=True, kvm=True, vagrant=True, debian=True, root=True)

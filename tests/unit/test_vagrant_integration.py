@@ -50,6 +50,15 @@ def test_a_path_that_no_suite_has_is_refused_with_what_there_is() -> None:
 
 
 @pytest.mark.parametrize(
+    "word",
+    ["tests/integration/test_cpuu.py", "./tests/integration/test_cpuu.py::test_a", "tests/from_host/test_netwrk.py"],
+)
+def test_a_path_that_is_not_there_is_refused(word: str) -> None:
+    with pytest.raises(Failed, match=rf"^{word} is not among "):
+        chosen_paths(["-x", word])
+
+
+@pytest.mark.parametrize(
     ("statuses", "matching", "expected"),
     [
         pytest.param([0, 0], False, True, id="all pass"),

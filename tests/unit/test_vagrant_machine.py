@@ -34,7 +34,7 @@ def test_a_console_that_is_not_there_is_not_taken_for_an_empty_one(tmp_path: Pat
     assert last_words(console) == f"The machine's console ({console}) cannot be read: No such file or directory."
 
 
-@pytest.mark.parametrize("arguments", [[], ["begin"], ["get", "one"], ["up", "more"]])
+@pytest.mark.parametrize("arguments", [[], ["begin"], ["get", "one"], ["up", "more"], ["exec"]])
 def test_a_command_line_that_is_not_understood_is_told_so(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,9 +4,14 @@ Long phases of bringing the test machine up: what is told while they last, and w
 Runs in: pytest.
 """
 
+import os
+import select
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
+import progress
 import pytest
 from progress import LAST_LINES, Failed, last_lines, phase, run
 
@@ -31,6 +36,24 @@ def test_all_of_a_commands_output_is_in_its_log(tmp_path: Path) -> None:
     run([sys.executable, "-c", "import sys; print('out'); print('err', file=sys.stderr)"], tmp_path / "new" / "log")
 
     assert sorted((tmp_path / "new" / "log").read_text().split()) == ["err", "out"]
+
+
+def test_an_interrupted_command_is_ended_with_all_that_it_has_started(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "held")
+    held = os.open(tmp_path / "held", os.O_RDONLY | os.O_NONBLOCK)
+    command = ["sh", "-c", "exec 3>held; echo started >&3; sleep 60 & wait"]
+    code = f"import pathlib, progress; progress.run({command}, pathlib.Path('log'))"
+    environ = {**os.environ, "PYTHONPATH": str(Path(progress.__file__).parent)}
+    process = subprocess.Popen([sys.executable, "-c", code], env=environ, cwd=tmp_path, stderr=subprocess.DEVNULL)
+    assert select.select([held], [], [], 30)[0] == [held]
+    assert os.read(held, 100) == b"started\n"
+
+    process.send_signal(signal.SIGINT)
+
+    assert select.select([held], [], [], 30)[0] == [held]
+    assert os.read(held, 100) == b""
+    assert process.wait(30) != 0
+    os.close(held)
 
 
 def test_a_console_is_shown_without_its_control_characters_and_blank_lines(tmp_path: Path) -> None:
