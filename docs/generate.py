@@ -15,7 +15,7 @@ from typing import Final
 
 from blocks import pages
 
-from joblet import config
+from joblet import configkeys
 from joblet.admin.main import VERBS as JOBLET_VERBS
 from joblet.api import roles, status
 from joblet.domain.errors import JobletError
@@ -59,7 +59,7 @@ def configuration() -> Iterator[str]:
     """Every key of the configuration file, from the table it is checked against."""
     yield "| key | default | allowed | meaning |"
     yield "|---|---|---|---|"
-    for key in config.KEYS:
+    for key in configkeys.KEYS:
         cells = (f"`{key.path}`", f"`{key.kind.show(key.default)}`", key.kind.allowed, key.meaning)
         yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 

@@ -1,14 +1,10 @@
 """
-The server's configuration: every key, its default, and where it is read from.
-
-`KEYS` is the one table: the file is checked against it, `Config` is built from it, and the
-documentation and `joblet config keys` are printed from it.
+The server's configuration: where it is read from, and what the code sees of it. The keys are in `configkeys.py`.
 
 Runs in: server loop at start, command lines. May not: know the machine (limits are checked against it later).
 Source: API specification, "Server Configuration"; docs/administrators.md, "Limits and cgroups".
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +12,10 @@ from typing import Any, Final
 
 from joblet import yamlfile
 from joblet.complaint import Complaint, why
-from joblet.domain.limits import MIB
-from joblet.yamlkinds import Choice, Duration, Integer, Kind, Size, Text
+from joblet.configkeys import KEYS, Key
 
 SYSTEM_FILE: Final = Path("/opt/joblet/joblet-config.yml")
 ENVIRONMENT_VARIABLE: Final = "JOBLET_CONFIG"
-
-HOUR_S: Final = 3600.0
-DAY_S: Final = 24 * HOUR_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +57,16 @@ class ServerSection:
 
 @dataclass(frozen=True, slots=True)
 class LogsSection:
-    """The server log's lowest level, and when a client that reads a job's log too slowly is cut off."""
+    """The server log's lowest level, and how the logs of jobs are kept and read."""
 
     level: str
     slow_reader_timeout_s: float
+    memory_limit_bytes: int
+    queue_max: int
+    overflow: str
+    spill_dir: str
+    sample_every: int
+    fsync: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,172 +88,18 @@ class Config:
     given: frozenset[str] = frozenset()
 
 
-_ADDRESS: Final = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]|[A-Za-z0-9_.*-]+):(?P<port>[0-9]{1,5})")
-
-
-def check_address(address: str) -> tuple[str, int]:
-    """
-    Host and port of HOST:PORT or [IPV6]:PORT.
-
-    Raises:
-        ValueError: With words that follow the address.
-    """
-    match = _ADDRESS.fullmatch(address)
-    if match is None:
-        raise ValueError("is not HOST:PORT")
-    port = int(match["port"])
-    if port > 65535:
-        raise ValueError("has a port above 65535")
-    return match["host"].strip("[]"), port
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """
-    One key of the file.
-
-    Args:
-        path: Section and name, as in the file.
-        attribute: Its name in the section's dataclass, with the code's unit.
-        kind: What may stand there.
-        default: In the code's unit.
-        meaning: One sentence for the documentation.
-    """
-
-    path: str
-    attribute: str
-    kind: Kind
-    default: int | float | str
-    meaning: str
-
-    @property
-    def section(self) -> str:
-        """The section it stands in."""
-        return self.path.partition(".")[0]
-
-    @property
-    def name(self) -> str:
-        """Its name in the section."""
-        return self.path.partition(".")[2]
-
-
-_INT32: Final = 2**31 - 1  # limits travel as int32
-
-KEYS: Final[tuple[Key, ...]] = (
-    Key(
-        "joblet.defaultCpuLimit",
-        "default_cpu_percent",
-        Integer(1, 1_000_000, "percent of one core"),
-        100,
-        "CPU limit of a job that asks for none.",
-    ),
-    Key(
-        "joblet.defaultMemoryLimit",
-        "default_memory_bytes",
-        Integer(1, _INT32, "MB", scale=MIB),
-        512 * MIB,
-        "Memory limit of a job that asks for none.",
-    ),
-    Key(
-        "joblet.defaultIoLimit",
-        "default_io_bytes_per_s",
-        Integer(0, _INT32, "bytes per second, 0 for unlimited"),
-        0,
-        "Limit for reading, and for writing, of a job that asks for none.",
-    ),
-    Key(
-        "joblet.maxConcurrentJobs",
-        "max_concurrent_jobs",
-        Integer(1, 65_536),
-        100,
-        "Jobs that may run at the same time; further ones are refused.",
-    ),
-    Key(
-        "joblet.jobTimeout",
-        "job_timeout_s",
-        Duration(1.0, 365 * DAY_S, zero="no limit"),
-        HOUR_S,
-        "A job that runs longer is stopped.",
-    ),
-    Key(
-        "joblet.cleanupTimeout",
-        "cleanup_timeout_s",
-        Duration(0.1, HOUR_S),
-        5.0,
-        "How long removing what an ended job left may take before the server log complains. A supervisor of the service"
-        " manager has its own --cleanup-timeout.",
-    ),
-    Key(
-        "joblet.pidsLimit",
-        "pids_max",
-        Integer(8, 4_194_304),
-        4096,
-        "Processes and threads that one job may have. A supervisor of the service manager has its own --pids-max.",
-    ),
-    Key(
-        "grpc.maxRecvMsgSize",
-        "max_receive_bytes",
-        Size(1024, _INT32),
-        524_288,
-        "Largest message that the server takes.",
-    ),
-    Key(
-        "grpc.maxSendMsgSize",
-        "max_send_bytes",
-        Size(1024, _INT32),
-        4_194_304,
-        "Largest message that the server sends.",
-    ),
-    Key(
-        "grpc.keepAliveTime",
-        "keep_alive_s",
-        Duration(1.0, DAY_S),
-        30.0,
-        "How long a connection may be silent before the server asks whether the client is still there.",
-    ),
-    Key(
-        "isolation.cgroups",
-        "cgroups",
-        Choice(("required", "auto", "off")),
-        "auto",
-        "Whether limits must be enforced: without writable cgroups v2, required starts, says ERROR in the server log"
-        " and refuses every job with `cgroup setup failed: …`, auto runs jobs without limits and says so; off never"
-        " uses them. A supervisor of the service manager has its own --cgroups.",
-    ),
-    Key(
-        "isolation.supervisor",
-        "supervisor",
-        Choice(("own", "service")),
-        "own",
-        "Who starts the supervisor: own, the server when none answers; service, the service manager, and the server"
-        " waits for it. What its unit (joblet-supervisor.service) says holds then, and isolation.cgroups,"
-        " joblet.cleanupTimeout and joblet.pidsLimit hold no more.",
-    ),
-    Key(
-        "server.address",
-        "address",
-        Text("HOST:PORT such as 0.0.0.0:50051 or [::]:50051", check_address),
-        "0.0.0.0:50051",
-        "Where the server listens; port 0 lets the kernel choose (see the file `address` in the state folder).",
-    ),
-    Key(
-        "logs.level",
-        "level",
-        Choice(("DEBUG", "INFO", "WARN", "ERROR")),
-        "INFO",
-        "Lowest level that is written to the server log.",
-    ),
-    Key(
-        "logs.slowReaderTimeout",
-        "slow_reader_timeout_s",
-        Duration(1.0, DAY_S),
-        30.0,
-        "A client that reads nothing of a log stream for so long is removed.",
-    ),
-)
-
 # What the supervisor is told by whoever starts it.
-FOR_THE_SUPERVISOR: Final = ("isolation.cgroups", "joblet.cleanupTimeout", "joblet.pidsLimit")
+FOR_THE_SUPERVISOR: Final = (
+    "isolation.cgroups",
+    "joblet.cleanupTimeout",
+    "joblet.pidsLimit",
+    "logs.memoryLimit",
+    "logs.queueSize",
+    "logs.overflow",
+    "logs.spillDir",
+    "logs.sampleEvery",
+    "logs.fsync",
+)
 
 _SECTIONS: Final[Mapping[str, type[Any]]] = {
     "joblet": JobletSection,

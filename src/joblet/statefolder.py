@@ -49,6 +49,11 @@ class StateFolder:
         return self.root / "work"
 
     @property
+    def spill(self) -> Path:
+        """Output of jobs that waits for the logs' disk, where the configuration says so."""
+        return self.root / "spill"
+
+    @property
     def tree(self) -> Path:
         """Where the supervisor mounts the template of the jobs' file tree, in a mount namespace of its own."""
         return self.root / "tree"

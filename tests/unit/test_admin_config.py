@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from joblet.admin.main import main
-from joblet.config import KEYS
+from joblet.configkeys import KEYS
 
 
 def test_show_prints_the_configuration_in_force_as_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,9 +6,10 @@ from typing import get_type_hints
 
 import pytest
 
-from joblet import config
+from joblet import config, configkeys
 from joblet.complaint import Complaint
-from joblet.config import KEYS, Config
+from joblet.config import Config
+from joblet.configkeys import KEYS
 from joblet.yamlfile import YamlInvalid
 from joblet.yamlkinds import Scalar
 
@@ -68,7 +69,7 @@ def test_every_field_of_every_section_has_its_key() -> None:
 
 
 @pytest.mark.parametrize("key", KEYS, ids=lambda key: key.path)
-def test_a_keys_default_is_a_value_that_its_kind_allows(key: config.Key) -> None:
+def test_a_keys_default_is_a_value_that_its_kind_allows(key: configkeys.Key) -> None:
     shown = key.kind.show(key.default)
     quoted = shown.startswith('"')
 
@@ -190,7 +191,7 @@ def test_a_mistake_is_refused_with_file_line_key_and_what_is_allowed(tmp_path: P
     ],
 )
 def test_an_address_is_host_and_port(address: str, parts: tuple[str, int]) -> None:
-    assert config.check_address(address) == parts
+    assert configkeys.check_address(address) == parts
 
 
 @pytest.mark.parametrize(
@@ -198,7 +199,7 @@ def test_an_address_is_host_and_port(address: str, parts: tuple[str, int]) -> No
 )
 def test_what_is_no_address_is_refused(address: str) -> None:
     with pytest.raises(ValueError, match=r"is not HOST:PORT|has a port above 65535"):
-        config.check_address(address)
+        configkeys.check_address(address)
 
 
 @pytest.mark.parametrize(

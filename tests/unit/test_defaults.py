@@ -1,14 +1,22 @@
 """
-Defaults that stand in code for tests and programs beside the configuration: all are those of `config.KEYS`.
+Defaults that stand in code for tests and programs beside the configuration: all are those of `configkeys.KEYS`.
 
 Each part of Joblet can be used without a configuration, so it has defaults of its own; here they cannot drift.
 """
 
+from pathlib import Path
+
 from joblet import config
+from joblet.api.bootstrap import _log_settings
 from joblet.api.server import WireOptions
 from joblet.engine.supervised import SupervisorOptions
+from joblet.logs.options import arguments, log_settings
+from joblet.logs.overflow import Overflow, Policy
+from joblet.logs.system import LogSettings
+from joblet.logs.writer import Fsync
 from joblet.services.logs import STALL_TIMEOUT_S
 from joblet.services.request import JobDefaults
+from joblet.statefolder import StateFolder
 from joblet.supervisor import __main__ as supervisor
 from joblet.supervisor.supervisor import Settings
 
@@ -44,6 +52,7 @@ def test_how_a_supervisor_is_started() -> None:
         cgroups=CONFIGURED.isolation.cgroups,
         cleanup_timeout_s=CONFIGURED.joblet.cleanup_timeout_s,
         pids_max=CONFIGURED.joblet.pids_max,
+        logs=LogSettings(),
         start=CONFIGURED.isolation.supervisor == "own",
     )
 
@@ -56,3 +65,17 @@ def test_what_a_supervisor_does_that_is_told_nothing() -> None:
     assert told.slice == str(SupervisorOptions().slice_path)
     assert told.cleanup_timeout == settings.cleanup_timeout_s == CONFIGURED.joblet.cleanup_timeout_s
     assert told.pids_max == settings.pids_max == CONFIGURED.joblet.pids_max
+
+
+def test_how_logs_are_kept() -> None:
+    folder = StateFolder(Path("/s"))
+    configured = _log_settings(CONFIGURED, folder)
+
+    assert configured == LogSettings(policy=Policy(spill_dir=folder.spill))
+    assert log_settings(supervisor._options(["--state", "/s"]), folder.spill) == configured
+
+
+def test_what_a_supervisor_is_told_of_logs_is_what_it_understands() -> None:
+    told = LogSettings(1 << 30, 7, Policy(Overflow.SPILL, Path("/other disk"), 3), Fsync.END)
+
+    assert log_settings(supervisor._options(["--state", "/s", *arguments(told)]), Path("/unused")) == told

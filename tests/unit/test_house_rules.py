@@ -37,18 +37,22 @@ MAY_IMPORT: Final[Mapping[str, frozenset[str]]] = {
     "joblet.servicemanager": frozenset(),
     "joblet.yamlkinds": frozenset(),
     "joblet.yamlfile": frozenset({"yamlkinds", "complaint"}),
-    "joblet.config": frozenset({"yamlfile", "yamlkinds", "complaint", "domain"}),
+    "joblet.configkeys": frozenset({"yamlkinds", "domain"}),
+    "joblet.config": frozenset({"configkeys", "yamlfile", "complaint"}),
     "joblet.serverlog": frozenset({"domain"}),
     "joblet.engine": frozenset({"domain", "ports", "statefolder"}),
     "joblet.engine.protocol": frozenset(),
-    "joblet.engine.supervised": frozenset({"domain", "ports", "statefolder", "engine", "supervisor"}),  # it starts one
+    "joblet.engine.log_metrics": frozenset({"engine.protocol", "statefolder"}),
+    "joblet.engine.supervised": frozenset(
+        {"domain", "ports", "statefolder", "engine", "supervisor", "logs.system", "logs.options"}  # it starts one
+    ),
     "joblet.storage": frozenset({"domain", "ports"}),
     "joblet.logs": frozenset({"domain", "ports", "statefolder"}),
-    "joblet.logs.spool": frozenset(),
-    "joblet.logs.writer": frozenset({"logs.spool"}),
-    "joblet.supervisor": frozenset(
-        {"domain", "engine.protocol", "logs.spool", "logs.writer", "serverlog", "servicemanager", "statefolder"}
-    ),
+    **{f"joblet.logs.{name}": frozenset[str]() for name in ("calls", "memory", "metrics", "pipe")},
+    "joblet.logs.overflow": frozenset({"logs.calls"}),
+    **{f"joblet.logs.{name}": frozenset({"logs"}) for name in ("memfd", "spool", "records", "writer", "relief")},
+    **{f"joblet.logs.{name}": frozenset({"logs"}) for name in ("system", "options")},
+    "joblet.supervisor": frozenset({"domain", "engine.protocol", "logs", "serverlog", "servicemanager", "statefolder"}),
     "joblet.supervisor.zygote": frozenset({"supervisor"}),
     "joblet.supervisor.init": frozenset({"supervisor"}),
     "joblet.pki": frozenset({"complaint", "domain"}),
@@ -62,8 +66,8 @@ MAY_IMPORT: Final[Mapping[str, frozenset[str]]] = {
     "joblet.client": frozenset({"domain", "wire", "pki", "complaint"}),
     "joblet.rnx": frozenset({"domain", "client", "pki", "complaint"}),
     "joblet.admin": frozenset(
-        {"domain", "config", "yamlfile", "pki", "statefolder", "serverlog", "engine", "supervisor", "complaint"}
-        | {"servicemanager"}
+        {"domain", "config", "configkeys", "yamlfile", "pki", "statefolder", "serverlog", "engine", "supervisor"}
+        | {"complaint", "servicemanager"}
     ),
     "joblet.admin.serve": frozenset({"admin", "config", "complaint", "api.bootstrap"}),
     "joblet.testing": frozenset({"domain", "ports", "services", "storage", "logs", "engine", "statefolder"}),

@@ -13,8 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from joblet.logs.spool import Pumped, Spool, memory_file, output_pipe
-from joblet.logs.writer import Finish, Writer
+from joblet.logs.memfd import memory_file
+from joblet.logs.pipe import Pumped, output_pipe
+from joblet.logs.spool import Spool
+from joblet.logs.system import AsyncLogSystem
+from joblet.logs.writer import Finish
 
 
 @dataclass
@@ -127,9 +130,9 @@ def test_the_disk_thread_finishes_a_spool_that_a_job_still_fills(output: Output,
     note = tmp_path / "note"
     note.write_bytes(b"first\n")
     chunk = os.urandom(1 << 20)
-    warnings: list[str] = []
-    writer = Writer(warnings.append)
-    writer.start()
+    logs = AsyncLogSystem()
+    logs.add(output.spool)
+    logs.start()
 
     def job() -> None:
         for _ in range(16):
@@ -140,81 +143,93 @@ def test_the_disk_thread_finishes_a_spool_that_a_job_still_fills(output: Output,
 
     thread = threading.Thread(target=job)
     thread.start()
+    received = 0
     while output.spool.pump() is not Pumped.ENDED:
-        writer.dirty(output.spool)
+        logs.received(output.spool, output.spool.received_bytes - received)
+        received = output.spool.received_bytes
         select.select([output.spool.pipe_fd], [], [])
     thread.join()
-    writer.finish(Finish(output.spool, work, note, b"last\n"))
-    writer.close()
+    logs.received(output.spool, output.spool.received_bytes - received)
+    logs.writer.finish(Finish(output.spool, work, note, b"last\n"))
+    logs.close()
 
     assert hashlib.sha256(output.spool.path.read_bytes()).digest() == hashlib.sha256(chunk * 16).digest()
     assert not work.exists()
     assert note.read_bytes() == b"first\nlast\n"
-    assert warnings == []
+    assert logs.notices() == []
+    assert logs.memory.held_bytes == 0
 
 
 def test_a_refusing_disk_is_warned_of_once_and_does_not_hold_the_end_of_the_thread(
     output: Output, tmp_path: Path
 ) -> None:
-    warnings: list[str] = []
-    writer = Writer(warnings.append)
+    logs = AsyncLogSystem()
     output.spool.path = tmp_path / "missing" / "log"
     os.write(output.write_fd, b"x")
     output.spool.pump()
-    writer.dirty(output.spool)
+    logs.add(output.spool)
 
-    writer.start()
-    writer.close()
+    logs.start()
+    logs.close()
 
-    assert len(warnings) == 1
-    assert "No such file or directory" in warnings[0]
+    (notice,) = logs.notices()
+    assert (notice.level, notice.fields["why"]) == ("WARN", "No such file or directory")
+    assert notice.fields["path"] == str(output.spool.path)
 
 
 def test_a_log_that_cannot_be_written_does_not_hold_up_the_others(output: Output, tmp_path: Path) -> None:
     """A hundred turns of another job come through while one log waits for its next try."""
-    writer = Writer(lambda _words: None)
+    logs = AsyncLogSystem()
+    logs.add(output.spool)
     read_fd, write_fd = output_pipe()
     refused = Spool(read_fd, memory_file("refused"), tmp_path / "missing" / "log")
     os.write(write_fd, b"x")
     refused.pump()
-    writer.dirty(refused)
-    writer.start()
+    logs.add(refused)
+    logs.start()
 
     for _ in range(100):
         os.write(output.write_fd, b"y" * 1000)
         output.spool.pump()
-        writer.dirty(refused)
-        writer.dirty(output.spool)
+        logs.received(refused, 0)
+        logs.received(output.spool, 1000)
         while output.spool.backlog_bytes:
-            assert select.select([writer.event_fd], [], [], 0.4)[0]  # less than the refused one's pause
-            writer.done()
+            assert select.select([logs.event_fd], [], [], 0.4)[0]  # less than the refused one's pause
+            logs.progress()
 
     assert output.spool.path.stat().st_size == 100_000
-    writer.close()
+    logs.close()
     os.close(write_fd)
     refused.close()
 
 
+def finishes(logs: AsyncLogSystem) -> list[Finish]:
+    """Wait until the disk thread has looked at the end of a log."""
+    while True:
+        assert select.select([logs.event_fd], [], [], 10)[0]
+        if found := [what for what in logs.progress() if isinstance(what, Finish)]:
+            return found
+
+
 def test_a_log_is_written_when_the_disk_takes_it_again(output: Output, tmp_path: Path) -> None:
     """Also one whose job has ended meanwhile; its end is reported only then."""
-    writer = Writer(lambda _words: None)
+    logs = AsyncLogSystem()
+    logs.add(output.spool)
     folder = tmp_path / "missing"
     output.spool.path = folder / "log"
     os.write(output.write_fd, b"kept")
     output.close_writer()
     while output.spool.pump() is not Pumped.ENDED:
         pass
-    writer.start()
-    writer.finish(Finish(output.spool, tmp_path / "no-work", None, b""))
-    assert select.select([writer.event_fd], [], [], 10)[0]
+    logs.received(output.spool, 4)
+    logs.start()
+    logs.writer.finish(Finish(output.spool, tmp_path / "no-work", None, b""))
     # Told at once that the work folder can go: on a full disk it may be what leaves no room for the log.
-    assert [(what.stored, what.work_left) for what in writer.done() if isinstance(what, Finish)] == [(False, False)]
+    assert [(task.stored, task.work_left) for task in finishes(logs)] == [(False, False)]
 
     folder.mkdir()
-    told: list[object] = []
-    while not any(isinstance(what, Finish) and what.stored for what in told):
-        assert select.select([writer.event_fd], [], [], 10)[0]
-        told += writer.done()
+    while not any(task.stored for task in finishes(logs)):
+        pass
 
     assert (folder / "log").read_bytes() == b"kept"
-    writer.close()
+    logs.close()

@@ -18,7 +18,9 @@ from joblet.engine.protocol import (
     Frames,
     Hello,
     JobEnd,
+    LogMetrics,
     LogSize,
+    LogStat,
     Message,
     ProtocolError,
     Refused,
@@ -45,6 +47,8 @@ ONE_OF_EACH: list[Message] = [
     Forget(["a", "b"]),
     Warn("WARN", "log memory is full", {"bytes": "7"}),
     Down(),
+    LogStat(),
+    LogMetrics({"memory_held_bytes": 7, "write_p50_s": 0.001}),
 ]
 
 

@@ -9,7 +9,7 @@ import argparse
 import os
 from pathlib import Path
 
-from joblet import config
+from joblet import config, configkeys
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,11 +45,11 @@ def _check(path: Path | None) -> None:
     if loaded.source is None:
         print(f"no configuration file ({config.SYSTEM_FILE} does not exist): the defaults are in force")
     else:
-        print(f"{loaded.source}: no problems, {len(loaded.given)} of {len(config.KEYS)} keys set")
+        print(f"{loaded.source}: no problems, {len(loaded.given)} of {len(configkeys.KEYS)} keys set")
 
 
 def _keys() -> None:
-    for key in config.KEYS:
+    for key in configkeys.KEYS:
         print(f"{key.path}: {key.kind.show(key.default)}")
         print(f"    {key.meaning}")
         print(f"    allowed: {key.kind.allowed}")

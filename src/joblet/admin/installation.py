@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from joblet import config
+from joblet import config, configkeys
 from joblet.admin.finding import Finding, fail, ok, warn
 from joblet.complaint import Complaint, why
 
@@ -126,7 +126,7 @@ def port(address: str, serving: bool) -> Iterator[Finding]:
     Args:
         serving: A server of this installation runs, so that the port is its own.
     """
-    host, number = config.check_address(address)
+    host, number = configkeys.check_address(address)
     if serving:
         yield ok("address", f"{address}: a server of this state folder is running")
         return

@@ -46,10 +46,10 @@ def address(given: str | None) -> str:
     """
     if given is None:
         return ""
-    from joblet import config
+    from joblet import configkeys
 
     try:
-        config.check_address(given)
+        configkeys.check_address(given)
     except ValueError as error:
         raise Complaint(f"--address {given} {error}", "give one such as 0.0.0.0:50051 or [::]:50051") from None
     return given

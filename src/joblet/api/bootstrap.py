@@ -27,7 +27,10 @@ from joblet.complaint import Complaint, why
 from joblet.config import Config, without_effect
 from joblet.domain.limits import Machine
 from joblet.engine.supervised import SupervisedEngine, SupervisorOptions
+from joblet.logs.overflow import Overflow, Policy
 from joblet.logs.reader import FileLogStore
+from joblet.logs.system import LogSettings
+from joblet.logs.writer import Fsync
 from joblet.ports import Engine
 from joblet.serverlog import FromLibraries, Level, ServerLog, Stderr
 from joblet.services.jobs import Jobs
@@ -50,6 +53,7 @@ def supervised(folder: StateFolder, config: Config) -> Engine:
             cgroups=config.isolation.cgroups,
             cleanup_timeout_s=config.joblet.cleanup_timeout_s,
             pids_max=config.joblet.pids_max,
+            logs=_log_settings(config, folder),
             start=config.isolation.supervisor == "own",
         ),
     )
@@ -131,6 +135,14 @@ async def serve(
         if not ending.is_set():
             raise RuntimeError("the engine's events ended") from consumer.exception()
         log.info("server shutting down: jobs keep running", state=folder.root)
+
+
+def _log_settings(config: Config, folder: StateFolder) -> LogSettings:
+    """The configuration in the log system's words."""
+    logs = config.logs
+    spill_dir = folder.spill if logs.spill_dir == "state" else Path(logs.spill_dir)
+    policy = Policy(Overflow(logs.overflow), spill_dir, logs.sample_every)
+    return LogSettings(logs.memory_limit_bytes, logs.queue_max, policy, Fsync(logs.fsync))
 
 
 class RealClock:

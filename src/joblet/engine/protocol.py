@@ -18,6 +18,8 @@ connection, never the process.
     Forget(job_ids)                ──►
     Down()                         ──►       every job is stopped, then the supervisor ends
 
+Anybody may ask LogStat() instead of greeting, and gets LogMetrics(values).
+
 Runs in: server loop, supervisor. May not: import outside the standard library, do I/O.
 """
 
@@ -156,6 +158,18 @@ class Down:
     """Stop every job and end; the connection closes when nothing is left."""
 
 
+@dataclass(frozen=True, slots=True)
+class LogStat:
+    """How is the log system? Needs no greeting."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogMetrics:
+    """`AsyncLogSystem.stat` of the supervisor: numbers by name, the unit in the name."""
+
+    values: dict[str, float]
+
+
 Message = (
     Hello
     | Attach
@@ -170,6 +184,8 @@ Message = (
     | Forget
     | Warn
     | Down
+    | LogStat
+    | LogMetrics
 )
 
 _CLASSES: Final[Mapping[str, type[Any]]] = {cls.__name__: cls for cls in Message.__args__}
@@ -217,6 +233,10 @@ _FITS: Final[Mapping[Any, tuple[str, Callable[[Any], bool]]]] = {
     float: ("a number", lambda value: isinstance(value, int | float)),
     list[str]: ("a list of text", lambda value: isinstance(value, list) and _strings(value)),
     dict[str, str]: ("text by name", lambda value: isinstance(value, dict) and _strings(value.values())),
+    dict[str, float]: (
+        "numbers by name",
+        lambda value: isinstance(value, dict) and all(isinstance(number, int | float) for number in value.values()),
+    ),
     dict[str, list[int]]: (
         "[start, pid] by id",
         lambda value: isinstance(value, dict) and all(map(_start_and_pid, value.values())),

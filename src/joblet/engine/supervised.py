@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -40,6 +40,8 @@ from joblet.engine.protocol import (
     WatchLog,
     encode,
 )
+from joblet.logs.options import arguments as log_arguments
+from joblet.logs.system import LogSettings
 from joblet.ports import Attached, Detached, EngineEvent, JobEnded, LogGrew, Notice
 from joblet.statefolder import StateFolder
 
@@ -64,6 +66,7 @@ class SupervisorOptions:
     slice_path: Path = Path("/sys/fs/cgroup/joblet.slice")
     cleanup_timeout_s: float = 5.0
     pids_max: int = 4096
+    logs: LogSettings = field(default_factory=LogSettings)
     start: bool = True
 
 
@@ -98,6 +101,7 @@ def start_supervisor(folder: StateFolder, options: SupervisorOptions) -> int:
             str(options.cleanup_timeout_s),
             "--pids-max",
             str(options.pids_max),
+            *log_arguments(options.logs),
             "--ready-fd",
             str(ready_write),
         ]

@@ -3,59 +3,21 @@ One job's output between the job and the disk: its pipe, then a memfd, never a b
 
 `splice` takes from the pipe exactly what it has put into the memfd, so a supervisor killed at
 any instruction has neither lost nor repeated a byte; the memfd lives on in the job's init.
-An offset in the memfd is an offset in the log, and the size of the file is what is on disk:
-nothing else needs to be remembered.
+The size of the file is what is on disk, and the memfd tells the rest (`memfd.py`).
 
-Runs in: supervisor (`pump`), its disk thread (`store`). May not: block in `pump`, import outside
-the standard library.
-Source: splice(2), memfd_create(2), sendfile(2), fallocate(2).
+Runs in: supervisor (`pump`), its disk thread (`store`), its overflow thread (`relieve`).
+May not: block in `pump`, import outside the standard library.
 """
 
-import ctypes
-import errno
 import os
-from enum import Enum
+import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
 
-PIPE_BYTES: Final = 1024 * 1024
-_SPLICE_NONBLOCK: Final = 0x02  # <fcntl.h> SPLICE_F_NONBLOCK
-_F_SETPIPE_SZ: Final = 1031  # <fcntl.h>
-_FALLOC_FL_KEEP_SIZE: Final = 0x01  # <linux/falloc.h>
-_FALLOC_FL_PUNCH_HOLE: Final = 0x02  # <linux/falloc.h>
-
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
-
-
-class Pumped(Enum):
-    """What a pump found."""
-
-    MORE = "the pipe held as much as was asked for"
-    DRAINED = "the pipe is empty for now"
-    ENDED = "every writer is gone and the pipe is empty"
-
-
-def memory_file(job_id: str) -> int:
-    """A memfd for one job's spool, close-on-exec."""
-    return os.memfd_create(f"joblet-log-{job_id}", os.MFD_CLOEXEC)
-
-
-def output_pipe() -> tuple[int, int]:
-    """
-    (read end, write end) of a job's output pipe, 1 MiB where the kernel allows it.
-
-    The read end never blocks; the write end blocks the job when the pipe is full, as any pipe does.
-    """
-    read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
-    os.set_blocking(read_fd, False)
-    try:
-        import fcntl
-
-        fcntl.fcntl(write_fd, _F_SETPIPE_SZ, PIPE_BYTES)
-    except PermissionError:
-        pass  # beyond /proc/sys/fs/pipe-user-pages-soft the default of 64 KiB only costs speed
-    return read_fd, write_fd
+from joblet.logs.calls import REAL, Calls
+from joblet.logs.memfd import MOVABLE_BYTES, LogMemory
+from joblet.logs.overflow import BLOCK_BYTES, Overflow, Policy, SpillFile, compressed, decompressed, marker
+from joblet.logs.pipe import PIPE_BYTES, Pumped
 
 
 class Spool:
@@ -67,25 +29,85 @@ class Spool:
             job that ended unwatched was killed: only the file is left).
         memory_fd: The job's memfd; -1 likewise.
         path: The log file; created by the first byte.
+        block_bytes: What moves at a time when memory is short; whole pages.
+
+    Attributes:
+        received_bytes: What the job has written. `pump` counts it.
+        stored_bytes: Size of the file. `store` counts it.
+        given_back_bytes: Memory that `store` has given back.
     """
 
-    __slots__ = ("_file_fd", "ended", "memory_fd", "path", "pipe_fd", "queued", "received_bytes", "stored_bytes")
+    __slots__ = (
+        "_block_bytes",
+        "_calls",
+        "_claimed",
+        "_drop_records",
+        "_drops",
+        "_file_fd",
+        "_lock",
+        "_marker",
+        "_memory",
+        "_moved",
+        "_next_block",
+        "_relieved_bytes",
+        "_spill",
+        "_taken",
+        "_unpacked",
+        "ended",
+        "given_back_bytes",
+        "path",
+        "pipe_fd",
+        "queued",
+        "received_bytes",
+        "stored_bytes",
+    )
 
-    def __init__(self, pipe_fd: int, memory_fd: int, path: Path) -> None:
+    def __init__(
+        self, pipe_fd: int, memory_fd: int, path: Path, *, block_bytes: int = BLOCK_BYTES, calls: Calls = REAL
+    ) -> None:
         self.pipe_fd = pipe_fd
-        self.memory_fd = memory_fd
         self.path = path
-        self._file_fd = -1
         self.stored_bytes = path.stat().st_size if path.exists() else 0
-        # A successor goes on where the memfd ends; a new job's is empty.
-        self.received_bytes = os.fstat(memory_fd).st_size if memory_fd >= 0 else self.stored_bytes
+        self.received_bytes = self.stored_bytes
         self.ended = pipe_fd < 0
         self.queued = False
+        self._block_bytes = block_bytes
+        self._calls = calls
+        self._memory = LogMemory(memory_fd, block_bytes, calls)
+        self._file_fd = -1
+        # The disk thread claims what it is about to read; only what lies behind its claim may be moved.
+        self._lock = threading.Lock()
+        self._taken = self._claimed = self.stored_bytes  # of what the job has written: stored or dropped
+        self._moved: dict[int, int] = {}  # block → bytes it is compressed to, 0 for spilled
+        self._unpacked: tuple[int, bytes] = (-1, b"")
+        self._drops: list[tuple[int, int]] = []  # those whose marker is not yet stored
+        self._drop_records = 0
+        self._marker = b""  # what is left of the marker for the first of them
+        self._spill: SpillFile | None = None
+        self._next_block = 0
+        self.given_back_bytes = self._relieved_bytes = 0
+        if memory_fd >= 0:
+            # A successor goes on where the memfd ends; a new job's is empty.
+            self.received_bytes = self._memory.size_bytes()
+            if self.received_bytes:
+                self._recover()
+
+    @property
+    def memory_fd(self) -> int:
+        """The memfd; -1 when there is none."""
+        return self._memory.fd
 
     @property
     def backlog_bytes(self) -> int:
-        """Held in memory only."""
-        return self.received_bytes - self.stored_bytes
+        """What is still to be stored, or dropped."""
+        return self.received_bytes - self._taken
+
+    @property
+    def memory_bytes(self) -> int:
+        """What is held in memory, compressed or not."""
+        return self.received_bytes - self.given_back_bytes - self._relieved_bytes
+
+    # In
 
     def pump(self, most_bytes: int = PIPE_BYTES) -> Pumped:
         """Move what the pipe holds into the memfd, at most `most_bytes`."""
@@ -94,13 +116,7 @@ class Spool:
         moved = 0
         while moved < most_bytes:
             try:
-                count = os.splice(
-                    self.pipe_fd,
-                    self.memory_fd,
-                    most_bytes - moved,
-                    offset_dst=self.received_bytes,
-                    flags=_SPLICE_NONBLOCK,
-                )
+                count = self._memory.receive(self.pipe_fd, self.received_bytes, most_bytes - moved)
             except BlockingIOError:
                 return Pumped.DRAINED
             if count == 0:
@@ -110,6 +126,8 @@ class Spool:
             moved += count
         return Pumped.MORE
 
+    # Out
+
     def store(self, most_bytes: int) -> int:
         """
         Write up to `most_bytes` of the backlog to the file. Called by the disk thread only; may block.
@@ -118,44 +136,250 @@ class Spool:
             Bytes written.
 
         Raises:
-            OSError: Nothing is lost: what was written is counted, the rest stays in memory.
+            OSError: Nothing is lost: what was written is counted, the rest stays where it is.
         """
         if self._file_fd < 0:
             # Not O_APPEND: sendfile refuses such a target with EINVAL.
             self._file_fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
             os.lseek(self._file_fd, self.stored_bytes, os.SEEK_SET)
-        wanted = min(most_bytes, self.backlog_bytes)
         before = self.stored_bytes
-        while wanted > 0:
-            count = os.sendfile(self._file_fd, self.memory_fd, self.stored_bytes, wanted)
-            if count == 0:
-                raise OSError(errno.EIO, "the log's memory ended early", str(self.path))
-            self.stored_bytes += count
-            wanted -= count
-        self._punch(before)
+        try:
+            while (left := most_bytes - (self.stored_bytes - before)) > 0 and (piece := self._claim(left)) is not None:
+                write, end = piece
+                write(end)
+        finally:
+            with self._lock:
+                self._claimed = self._taken
         return self.stored_bytes - before
 
-    def _punch(self, from_bytes: int) -> None:
-        """Give the memory of what is on disk back to the machine, whole pages behind the write position."""
-        page = 4096
-        first = from_bytes // page * page
-        last = self.stored_bytes // page * page
-        if last > first and _libc.fallocate(
-            self.memory_fd, _FALLOC_FL_PUNCH_HOLE | _FALLOC_FL_KEEP_SIZE, first, last - first
-        ):
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number), f"fallocate(PUNCH_HOLE) on the spool of {self.path}")
+    def sync(self) -> None:
+        """
+        Wait until what is stored would survive the machine. Called by the disk thread only; blocks.
+
+        Raises:
+            OSError: It may not.
+        """
+        if self._file_fd >= 0:
+            self._calls.fdatasync(self._file_fd)
+
+    def _claim(self, most_bytes: int) -> tuple[Callable[[int], None], int] | None:
+        """What writes the next piece, and where that ends; None when there is none."""
+        with self._lock:
+            end = min(self.received_bytes, self._taken + most_bytes)
+            if self._drops:
+                begin, dropped_to = self._drops[0]
+                if begin == self._taken:
+                    self._marker = self._marker or marker(dropped_to - begin)
+                    self._claimed = dropped_to
+                    return self._write_marker, dropped_to
+                end = min(end, begin)
+            if end <= self._taken:
+                return None
+            block = self._taken // self._block_bytes
+            if block in self._moved:
+                write = self._write_packed if self._moved[block] else self._write_spilled
+                end = min(end, (block + 1) * self._block_bytes)
+            else:
+                write = self._write_memory
+                following = range(block + 1, -(-end // self._block_bytes))
+                end = next((each * self._block_bytes for each in following if each in self._moved), end)
+            self._claimed = end
+            return write, end
+
+    def _write_memory(self, end: int) -> None:
+        first = self._taken
+        try:
+            while self._taken < end:
+                count = self._memory.send(self._file_fd, self._taken, end - self._taken)
+                self.given_back_bytes += count
+                self._stored(count)
+        finally:
+            self._memory.give_back(first, self._taken)
+
+    def _write_packed(self, end: int) -> None:
+        block = self._taken // self._block_bytes
+        start = block * self._block_bytes
+        if self._unpacked[0] != block:
+            self._unpacked = block, decompressed(self._memory.packed(block))
+        data = memoryview(self._unpacked[1])
+        while self._taken < end:
+            self._stored(self._calls.write(self._file_fd, data[self._taken - start : end - start]))
+        if end == start + self._block_bytes:
+            self._unpacked = (-1, b"")
+            self.given_back_bytes += self._moved.pop(block)
+            self._memory.drop_packed(block)
+
+    def _write_spilled(self, end: int) -> None:
+        assert self._spill is not None
+        block = self._taken // self._block_bytes
+        while self._taken < end:
+            self._stored(self._spill.send(self._file_fd, self._taken, end - self._taken))
+        if end == (block + 1) * self._block_bytes:
+            del self._moved[block]
+            self._spill.drop(block * self._block_bytes, self._block_bytes)
+
+    def _write_marker(self, end: int) -> None:
+        while self._marker:
+            count = self._calls.write(self._file_fd, self._marker)
+            with self._lock:
+                self.stored_bytes += count
+                self._marker = self._marker[count:]
+                if not self._marker:
+                    self._taken = end
+                    del self._drops[0]
+
+    def _stored(self, count: int) -> None:
+        with self._lock:
+            self.stored_bytes += count
+            self._taken += count
+
+    # Overflow
+
+    def relieve(self, policy: Policy) -> int | None:
+        """
+        Move the oldest block that was not looked at yet out of memory. Called by the overflow thread only.
+
+        Returns:
+            Bytes of memory given back; 0 when this block stays (it does not compress, `sample` keeps it, it is being
+            stored); None when there is no further block.
+
+        Raises:
+            OSError: The second path takes no more; the block stays.
+        """
+        with self._lock:
+            block = max(self._next_block, -(-self._claimed // self._block_bytes))
+            while block in self._moved:  # by a predecessor
+                block += 1
+            movable = min(self.received_bytes, MOVABLE_BYTES) if self.memory_fd >= 0 else 0
+        # Once a job has ended, the length of its log may have been told.
+        if (block + 1) * self._block_bytes > movable or (policy.overflow is Overflow.SAMPLE and self.ended):
+            return None
+        freed = 0
+        match policy.overflow:
+            case Overflow.COMPRESS:
+                freed = self._compress(block)
+            case Overflow.SPILL:
+                freed = self._spill_out(block, policy)
+            case Overflow.SAMPLE if not policy.keeps(block):
+                freed = self._drop(block)
+        self._next_block = block + 1
+        return freed
+
+    def _compress(self, block: int) -> int:
+        packed = compressed(self._memory.read_block(block))
+        if packed is None:
+            return 0
+        self._memory.put_packed(block, packed)
+        freed = self._give_up(block, len(packed))
+        if not freed:
+            self._memory.drop_packed(block)
+        return freed
+
+    def _spill_out(self, block: int, policy: Policy) -> int:
+        if self._spill is None:
+            path = policy.spill_path(self.path.stem)
+            self._memory.put_spill_path(path)
+            self._spill = SpillFile(path, self._calls)
+        self._spill.put(block * self._block_bytes, self._memory.read_block(block))
+        return self._give_up(block, 0)
+
+    def _give_up(self, block: int, moved_bytes: int) -> int:
+        """The block is elsewhere too: let its memory go, unless the disk thread reads it by now."""
+        begin = block * self._block_bytes
+        with self._lock:
+            if self._claimed > begin:
+                return 0
+            self._moved[block] = moved_bytes
+            self._relieved_bytes += self._block_bytes - moved_bytes
+            self._memory.give_back(begin, begin + self._block_bytes)
+        return self._block_bytes - moved_bytes
+
+    def _drop(self, block: int) -> int:
+        begin, end = block * self._block_bytes, (block + 1) * self._block_bytes
+        with self._lock:
+            if self._claimed > begin or self.ended:
+                return 0
+            last = self._drops[-1] if self._drops else None
+            # A marker that is begun counts what it counts.
+            begun = self._claimed > last[0] or (self._marker and len(self._drops) == 1) if last else True
+            if last is not None and last[1] == begin and not begun:
+                self._drops[-1] = (last[0], end)
+            else:
+                self._drops.append((begin, end))
+                self._drop_records += 1
+            self._memory.put_drop(self._drop_records - 1, *self._drops[-1])
+            self._relieved_bytes += self._block_bytes
+            self._memory.give_back(begin, end)
+        return self._block_bytes
+
+    def _recover(self) -> None:
+        """Find out where the log stands: from the size of its file, and from what the memfd holds."""
+        drops = self._memory.drops()
+        self._drop_records = len(drops)
+        for begin, end in drops:
+            self._memory.give_back(begin, end)
+        job = log = 0  # byte `job` of the output is byte `log` of the file
+        for number, (begin, end) in enumerate(drops):
+            text, at = marker(end - begin), log + begin - job
+            if self.stored_bytes < at + len(text):
+                self._drops = drops[number:]
+                if self.stored_bytes > at:
+                    self._marker = text[self.stored_bytes - at :]
+                    job, log = begin, self.stored_bytes
+                break
+            job, log = end, at + len(text)
+        self._taken = self._claimed = job + self.stored_bytes - log
+        path = self._memory.spill_path()
+        if path is not None and path.exists():
+            self._spill = SpillFile(path, self._calls)
+        if self._drops:
+            self._next_block = self._drops[-1][1] // self._block_bytes
+        held = self.received_bytes - self._taken - sum(end - begin for begin, end in self._drops)
+        for block in range(self._taken // self._block_bytes, self.received_bytes // self._block_bytes):
+            first = max(self._taken, block * self._block_bytes)
+            if any(begin <= first < end for begin, end in self._drops):
+                continue
+            if self._memory.holds(first):
+                self._memory.drop_packed(block)  # perhaps half of it, by one that was killed
+                continue
+            packed_bytes = self._memory.packed_bytes(block)
+            if packed_bytes or self._spill is not None:
+                self._moved[block] = packed_bytes
+                held -= (block + 1) * self._block_bytes - first - packed_bytes
+        self.given_back_bytes = self.received_bytes - held
+
+    # The end
+
+    def conclude(self) -> int:
+        """
+        The job can write no more, and what it wrote was pumped.
+
+        Returns:
+            Size of the file once all of the backlog is stored.
+        """
+        with self._lock:
+            self.ended = True
+            left = self.received_bytes - self._taken
+            for begin, end in self._drops:
+                left -= end - begin - len(marker(end - begin))
+            if self._marker:
+                begin, end = self._drops[0]
+                left -= len(marker(end - begin)) - len(self._marker)
+            return self.stored_bytes + left
 
     def close_file(self) -> None:
-        """Close the log file. Called by the disk thread only."""
+        """All is stored: close the log file. Called by the disk thread only."""
         if self._file_fd >= 0:
             os.close(self._file_fd)
             self._file_fd = -1
+        if self._spill is not None:
+            self._spill.remove()
+            self._spill = None
 
     def close(self) -> None:
         """Close the pipe and the memory; the file is the disk thread's."""
-        for fd in (self.pipe_fd, self.memory_fd):
+        for fd in (self.pipe_fd, self._memory.fd):
             if fd >= 0:
                 os.close(fd)
-        self.pipe_fd = self.memory_fd = -1
+        self.pipe_fd = self._memory.fd = -1
         self.ended = True

@@ -1,11 +1,11 @@
 """
-The disk thread: the one place of the supervisor that waits for a disk.
+The disk thread: the one place that waits for the disk of the logs.
 
-Spools with a backlog take turns, a few MiB each, so that one noisy job cannot starve the
-others. A write that fails is tried again later, with everything still in memory.
+Logs with a backlog take turns, a few MiB each, so that one noisy job cannot starve the
+others. A write that fails is tried again later, with everything still where it was.
 
-Runs in: supervisor, in a thread of its own. May not: touch a job, a descriptor of the loop or
-the epoll; import outside the standard library.
+Runs in: a thread of whoever owns an `AsyncLogSystem`; in tests `step` by step. May not: touch a job, a descriptor of
+the loop or the epoll; import outside the standard library.
 """
 
 import heapq
@@ -15,29 +15,75 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
-from joblet.logs.spool import Spool
+from joblet.logs.memory import Memory
+from joblet.logs.metrics import Metrics
 
 TURN_BYTES: Final = 4 * 1024 * 1024
 RETRY_S: Final = 0.5
 WARN_INTERVAL_S: Final = 30.0
 
 
+class Log(Protocol):
+    """What the disk thread needs of a log: `Spool` and `RecordSpool` are such."""
+
+    path: Path
+    queued: bool
+    stored_bytes: int
+    given_back_bytes: int
+
+    @property
+    def backlog_bytes(self) -> int:
+        """What is still to be stored."""
+        ...
+
+    def store(self, most_bytes: int) -> int:
+        """Write some of it."""
+        ...
+
+    def sync(self) -> None:
+        """Make what is stored durable."""
+        ...
+
+    def close_file(self) -> None:
+        """All is stored."""
+        ...
+
+
+class Fsync(Enum):
+    """When a log is made durable."""
+
+    NEVER = "never"
+    END = "end"
+    ALWAYS = "always"
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A line for the server log: level, message and fields as `ports.Journal.log` takes them."""
+
+    level: str
+    message: str
+    fields: dict[str, str] = field(default_factory=dict)
+
+
 class Finish:
     """
-    The last task for a job's spool: all of it to disk, the file closed, its work folder removed if empty.
+    The last task for a log: all of it to disk, the file closed, its job's work folder removed if empty.
 
     Args:
-        work: The job's work folder.
+        work: The job's work folder; None for none.
         note_path: A file that gets a last line once the log is on disk; None for none.
         note: That line.
     """
 
     __slots__ = ("note", "note_path", "spool", "stored", "work", "work_left")
 
-    def __init__(self, spool: Spool, work: Path, note_path: Path | None, note: bytes) -> None:
+    def __init__(self, spool: Log, work: Path | None, note_path: Path | None, note: bytes) -> None:
         self.spool = spool
         self.work = work
         self.note_path = note_path
@@ -55,67 +101,107 @@ class Removal:
         self.path = path
 
 
-Task = Spool | Finish | Removal
+Task = Log | Finish | Removal
 
 
 class Writer:
     """
-    Writes spools to their files in a thread, and tells the loop through a descriptor.
+    Writes logs to their files in a thread.
 
     Args:
-        warn: Called in the disk thread with words for the server log, at most once in 30 s.
+        report: Called in the disk thread with each log that was looked at, and each `Finish`, again when it is stored.
+        notice: Called in the disk thread with a line for the server log, of a disk in trouble at most once in 30 s.
+        clock: Monotonic seconds.
     """
 
-    def __init__(self, warn: Callable[[str], None]) -> None:
-        self._warn = warn
+    def __init__(
+        self,
+        memory: Memory,
+        metrics: Metrics,
+        report: "Callable[[Log | Finish], None]",
+        notice: Callable[[Notice], None],
+        *,
+        fsync: Fsync = Fsync.NEVER,
+        turn_bytes: int = TURN_BYTES,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._memory = memory
+        self._metrics = metrics
+        self._report = report
+        self._notice = notice
+        self._fsync = fsync
+        self._turn_bytes = turn_bytes
+        self._clock = clock
+        self._at_intervals: Callable[[], None] = lambda: None
+        self._interval_s = self._next_interval_s = float("inf")
         self._warned_s = -WARN_INTERVAL_S
+        self._in_trouble = False
         self._tasks: deque[Task] = deque()
         self._later: list[tuple[float, int, Task]] = []
         self._sequence = itertools.count()
-        self._done: deque[Spool | Finish] = deque()
         self._wake = threading.Condition()
         self._idle = False
         self._closing = False
         self._abandoned = False
-        self.event_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._thread = threading.Thread(target=self._run, name="disk", daemon=True)
 
     def start(self) -> None:
         """Start the thread: only once nothing in this process will fork any more."""
         self._thread.start()
 
-    def dirty(self, spool: Spool) -> None:
-        """This spool has a backlog. Queued once, however often it is said."""
+    def dirty(self, spool: Log) -> None:
+        """This log has a backlog. Queued once, however often it is said."""
         if not spool.queued:
             spool.queued = True
+            self._memory.take(0, entries=1)
             self._put(spool)
 
     def finish(self, task: Finish) -> None:
-        """Nothing more will come for this spool; `done` reports it once looked at, and again when it is all on disk."""
+        """Nothing more will come for this log; `done` reports it once looked at, and again when it is all on disk."""
         self._put(task)
 
     def remove(self, path: Path) -> None:
         """Unlink a file, without report."""
         self._put(Removal(path))
 
-    def done(self) -> list[Spool | Finish]:
-        """What made progress since the last call; `event_fd` becomes readable when there is something."""
-        try:
-            os.eventfd_read(self.event_fd)
-        except BlockingIOError:
-            return []
-        found = []
-        while self._done:
-            found.append(self._done.popleft())
-        return found
+    def every(self, interval_s: float, callback: Callable[[], None]) -> None:
+        """Call back in the disk thread at this interval, between two turns."""
+        self._at_intervals, self._interval_s = callback, interval_s
+        self._next_interval_s = self._clock()
+        with self._wake:
+            self._wake.notify()
 
     def close(self) -> None:
         """Finish what is queued, or give up what the disk refuses; then end the thread. Blocks."""
         with self._wake:
             self._closing = True
             self._wake.notify()
-        self._thread.join()
-        os.close(self.event_fd)
+        if self._thread.ident is None:
+            while self._turn():
+                pass
+        else:
+            self._thread.join()
+
+    def step(self) -> float | None:
+        """
+        Do one task.
+
+        Returns:
+            Seconds until the next one is due: 0 for now, None when there is none.
+        """
+        now_s = self._clock()
+        if now_s >= self._next_interval_s:
+            self._at_intervals()
+            self._next_interval_s = now_s + self._interval_s
+        while self._later and (self._abandoned or self._later[0][0] <= now_s):
+            self._tasks.append(heapq.heappop(self._later)[2])
+        try:
+            task = self._tasks.popleft()
+        except IndexError:
+            due_s = min(self._next_interval_s, self._later[0][0] if self._later else float("inf"))
+            return None if due_s == float("inf") else max(0.0, due_s - now_s)
+        self._do(task)
+        return 0.0
 
     def _put(self, task: Task) -> None:
         self._tasks.append(task)
@@ -125,57 +211,36 @@ class Writer:
                 self._wake.notify()
 
     def _run(self) -> None:
-        while True:
-            if self._later:
-                self._take_due()
-            try:
-                task = self._tasks.popleft()
-            except IndexError:
-                if not self._sleep():
-                    return
-                continue
-            self._do(task)
+        while self._turn():
+            pass
 
-    def _sleep(self) -> bool:
-        """Until there may be something to do; whether there can be."""
+    def _turn(self) -> bool:
+        """A step, or the wait for one; whether there can be another."""
+        wait_s = self.step()
+        if wait_s == 0.0:
+            return True
         with self._wake:
             self._idle = True
-            while not self._tasks:
+            if not self._tasks:
                 if self._closing:
                     if not self._later:
                         return False
                     self._abandoned = True  # one last try, now
-                    break
-                wait_s = max(0.0, self._later[0][0] - time.monotonic()) if self._later else None
-                if not self._wake.wait(wait_s):
-                    break
+                else:
+                    self._wake.wait(wait_s)
             self._idle = False
         return True
-
-    def _take_due(self) -> None:
-        now_s = time.monotonic()
-        while self._later and (self._abandoned or self._later[0][0] <= now_s):
-            self._tasks.append(heapq.heappop(self._later)[2])
 
     def _again(self, task: Task) -> None:
         """What the disk refuses waits by itself: the other jobs' logs go on."""
         if not self._abandoned:
-            heapq.heappush(self._later, (time.monotonic() + RETRY_S, next(self._sequence), task))
+            heapq.heappush(self._later, (self._clock() + RETRY_S, next(self._sequence), task))
 
     def _do(self, task: Task) -> None:
         match task:
-            case Spool():
-                # Cleared first: bytes that arrive during the write queue it again.
-                task.queued = False
-                if not self._store(task):
-                    task.queued = True
-                    self._again(task)
-                elif task.backlog_bytes:
-                    self.dirty(task)
-                self._report(task)
             case Finish():
-                task.work_left = not _remove_empty(task.work)
-                if not self._store(task.spool):
+                task.work_left = task.work is not None and not _remove_empty(task.work)
+                if not self._store(task.spool, last=True):
                     self._again(task)
                 elif task.spool.backlog_bytes:
                     self._put(task)
@@ -190,21 +255,43 @@ class Writer:
                 except FileNotFoundError:
                     pass
                 except OSError as error:
-                    self._warn_once(f"cannot remove {task.path}: {error.strerror}")
+                    self._warn("cannot remove a file", path=str(task.path), why=error.strerror or str(error))
+            case _:
+                # Cleared first: bytes that arrive during the write queue it again.
+                task.queued = False
+                if not self._store(task, last=False):
+                    task.queued = True
+                    self._again(task)
+                else:
+                    self._memory.give(0, entries=1)
+                    if task.backlog_bytes:
+                        self.dirty(task)
+                self._report(task)
 
-    def _report(self, what: Spool | Finish) -> None:
-        self._done.append(what)
-        os.eventfd_write(self.event_fd, 1)
-
-    def _store(self, spool: Spool) -> bool:
+    def _store(self, log: Log, *, last: bool) -> bool:
         """Whether the disk took what was asked of it."""
-        if not spool.backlog_bytes:
-            return True
+        began_s = self._clock()
+        before, held = log.stored_bytes, log.given_back_bytes
         try:
-            spool.store(TURN_BYTES)
+            if log.backlog_bytes:
+                log.store(self._turn_bytes)
+                self._metrics.batches += 1
+            if self._fsync is Fsync.ALWAYS or (last and self._fsync is Fsync.END and not log.backlog_bytes):
+                log.sync()
+                self._metrics.syncs += 1
         except OSError as error:
-            self._warn_once(f"cannot write the log {spool.path}: {error.strerror}; it stays in memory for now")
+            self._metrics.write_errors += 1
+            self._in_trouble = True
+            self._warn("log stays in memory: the disk refuses it", path=str(log.path), why=error.strerror or str(error))
             return False
+        finally:
+            self._memory.give(log.given_back_bytes - held)
+            self._metrics.stored_bytes += log.stored_bytes - before
+            self._metrics.writes.add(self._clock() - began_s)
+        if self._in_trouble and not self._later:
+            self._in_trouble = False
+            self._warned_s = -WARN_INTERVAL_S
+            self._notice(Notice("INFO", "the disk takes logs again"))
         return True
 
     def _note(self, task: Finish) -> None:
@@ -218,13 +305,13 @@ class Writer:
             finally:
                 os.close(fd)
         except OSError as error:
-            self._warn_once(f"cannot write {task.note_path}: {error.strerror}")
+            self._warn("cannot write a status file", path=str(task.note_path), why=error.strerror or str(error))
 
-    def _warn_once(self, words: str) -> None:
-        now = time.monotonic()
-        if now - self._warned_s >= WARN_INTERVAL_S:
-            self._warned_s = now
-            self._warn(words)
+    def _warn(self, message: str, **fields: str) -> None:
+        now_s = self._clock()
+        if now_s - self._warned_s >= WARN_INTERVAL_S:
+            self._warned_s = now_s
+            self._notice(Notice("WARN", message, fields))
 
 
 def _remove_empty(folder: Path) -> bool:

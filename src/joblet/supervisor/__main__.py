@@ -22,7 +22,8 @@ from typing import Final, NoReturn
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # -I -S: nothing else puts `joblet` there
 
 from joblet import servicemanager
-from joblet.logs.writer import Writer
+from joblet.logs import options as log_options
+from joblet.logs.system import AsyncLogSystem
 from joblet.serverlog import InLines
 from joblet.statefolder import StateFolder
 from joblet.supervisor.launcher import Zygote, ZygoteDied
@@ -65,6 +66,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--slice", default="/sys/fs/cgroup/joblet.slice", metavar="DIR")
     parser.add_argument("--cleanup-timeout", type=float, default=5.0, metavar="SECONDS")
     parser.add_argument("--pids-max", type=int, default=4096, metavar="N")
+    log_options.add_arguments(parser)
     parser.add_argument("--stay", action="store_true", help="do not end when no server and no job is left")
     parser.add_argument("--ready-fd", type=int, default=-1, metavar="FD", help="told 'ready', or why it cannot start")
     parser.add_argument("--lock-fd", type=int, default=-1, metavar="FD", help="the lock, held across a start in place")
@@ -118,16 +120,20 @@ def _raise_descriptor_limit() -> None:
 
 def _run(folder: StateFolder, options: argparse.Namespace, ready: _Ready, lock: int) -> int:
     settings = Settings(stay=options.stay, cleanup_timeout_s=options.cleanup_timeout, pids_max=options.pids_max)
+    try:
+        log_settings = log_options.log_settings(options, folder.spill)
+    except ValueError as error:
+        raise CannotStart(str(error)) from None
     cgroups, limits_enforced, no_cgroups = _cgroups(folder, options)
     zygote, not_isolated = _zygote(folder)
     broken = not_isolated or no_cgroups
     loop = Loop()
-    writer = Writer(lambda words: log.warning("disk trouble", {"why": words}))
-    supervisor = Supervisor(loop, folder, zygote, writer, cgroups, limits_enforced, broken, settings)
-    found = recover(supervisor, cgroups)
+    logs = AsyncLogSystem(log_settings)
+    supervisor = Supervisor(loop, folder, zygote, logs, cgroups, limits_enforced, broken, settings)
+    found = recover(supervisor, cgroups, log_settings.policy)
     listener = _listen(folder)
-    # From here on nothing forks in this process, so it may have a second thread.
-    writer.start()
+    # From here on nothing forks in this process, so it may have more than one thread.
+    logs.start()
     supervisor.adopt([job for job, _, _ in found])
     for job, status, pidfd in found:
         job.adopted(status, pidfd)
@@ -145,7 +151,7 @@ def _run(folder: StateFolder, options: argparse.Namespace, ready: _Ready, lock: 
         log.error("supervisor starts over in place", {"why": error})
         _start_over(lock)
     folder.socket.unlink(missing_ok=True)
-    writer.close()
+    logs.close()
     if zygote is not None:
         zygote.close()
     if cgroups is not None:

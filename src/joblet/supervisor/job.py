@@ -26,21 +26,18 @@ from typing import Final, Protocol
 
 from joblet.domain.job import STOP_GRACE_MS, Usage
 from joblet.engine.protocol import JobEnd
-from joblet.logs.spool import PIPE_BYTES, Pumped, Spool
-from joblet.logs.writer import Finish, Writer
+from joblet.logs.spool import Spool
+from joblet.logs.system import AsyncLogSystem
+from joblet.logs.writer import Finish
 from joblet.statefolder import StateFolder
+from joblet.supervisor.drain import Drain
 from joblet.supervisor.linux.cgroups.tree import Cgroup, LimitEvents
 from joblet.supervisor.linux.pidfd import WALL
-from joblet.supervisor.loop import READABLE, Loop, Timer
+from joblet.supervisor.loop import Loop, Timer
 from joblet.supervisor.outcome import Evidence, job_end, set_up_failure, stop_reason, timeout_words
 from joblet.supervisor.record import Record
 from joblet.supervisor.status import Status, read_status
 
-_ONESHOT: Final = 1 << 30  # <sys/epoll.h> EPOLLONESHOT
-# A pipe that held less than this is left alone for a moment: a job that prints a line at a time would
-# otherwise wake the loop for each line. 1 ms of 100-byte lines is 180 KB of a 1 MiB pipe.
-_BUSY_BYTES: Final = 64 * 1024
-_REST_S: Final = 0.001
 _CGROUP_RETRY_S: Final = 0.01
 # Init has a part of its job's share of CPU: one that a busy job leaves too little comes late, a frozen one never.
 _PASSED_ON_WITHIN_S: Final = 5.0
@@ -50,7 +47,7 @@ class Owner(Protocol):
     """What a job needs of the supervisor that owns it."""
 
     loop: Loop
-    writer: Writer
+    logs: AsyncLogSystem
     folder: StateFolder
     cleanup_timeout_s: float
 
@@ -66,8 +63,8 @@ class Owner(Protocol):
     def job_ended(self, job: "SupervisedJob", end: JobEnd) -> None:
         """It is over and nothing is left."""
 
-    def job_moved(self, job: "SupervisedJob", moved_bytes: int) -> bool:
-        """Bytes came in; whether more may."""
+    def held(self, drain: Drain) -> None:
+        """There is no memory for a job's output now."""
 
     def warn(self, level: str, message: str, **fields: str) -> None:
         """A line for the server log."""
@@ -89,7 +86,6 @@ class SupervisedJob:
         self.cgroup = cgroup
         self.pid = 0
         self.started_ns = 0
-        self.draining = False
         self._status_path = owner.folder.status(record.job_id)
         self._work_path = owner.folder.work_of(record.job_id)
         self._event_fd = event_fd
@@ -97,7 +93,7 @@ class SupervisedJob:
         self._init_gone = False
         self._stop_reason: str | None = None
         self._timeout: Timer | None = None
-        self._rest: Timer | None = None
+        self._drain = Drain(owner.loop, owner.logs, spool, owner.held)
         self._set_up_failure: str | None = None
         self._end: JobEnd | None = None
         self._in_grace = self._stored = self._removing = self._work_gone = self._cleaning = False
@@ -117,9 +113,7 @@ class SupervisedJob:
         loop = self.owner.loop
         loop.watch(self._event_fd, self._status_changed)
         loop.watch(pidfd, self._init_died)
-        if not self.spool.ended:
-            self.draining = True
-            loop.watch(self.spool.pipe_fd, self._output, READABLE | _ONESHOT)
+        self._drain.start()
 
     def launch_failed(self, words: str) -> None:
         """No process came into being."""
@@ -197,47 +191,6 @@ class SupervisedJob:
             self.owner.warn("WARN", "job timed out", jobId=self.job_id, timeout=f"{self.record.timeout_s:g}s")
         self.stop(timeout_words(self.record.timeout_s))
 
-    # Output
-
-    def _output(self, _events: int) -> None:
-        before = self.spool.received_bytes
-        pumped = self.spool.pump()
-        moved = self.spool.received_bytes - before
-        may_go_on = self.owner.job_moved(self, moved)
-        if pumped is Pumped.ENDED:
-            self._stop_draining()
-        elif not may_go_on:
-            self.draining = False
-        elif moved >= _BUSY_BYTES:
-            self._drain_again()
-        else:
-            self._rest = self.owner.loop.after(_REST_S, self._drain_again)
-
-    def _drain_again(self) -> None:
-        if self.draining and self._end is None and not self.spool.ended:
-            self.owner.loop.rearm(self.spool.pipe_fd, READABLE | _ONESHOT)
-
-    def resume_draining(self) -> None:
-        """There is memory for its output again."""
-        if not self.draining and not self.spool.ended and self._end is None:
-            self.draining = True
-            self._drain_again()
-
-    def _stop_draining(self) -> None:
-        self.draining = False
-        if self._rest is not None:
-            self._rest.cancel()
-        if self.spool.pipe_fd >= 0:
-            self.owner.loop.forget(self.spool.pipe_fd)
-
-    def _drain_all(self) -> None:
-        """Take what is left in the pipe of a job that can write no more."""
-        before = self.spool.received_bytes
-        while self.spool.pump(PIPE_BYTES) is Pumped.MORE:
-            pass
-        self._stop_draining()
-        self.owner.job_moved(self, self.spool.received_bytes - before)
-
     # What init tells
 
     def _status_changed(self, _events: int) -> None:
@@ -296,16 +249,16 @@ class SupervisedJob:
     def _conclude_set_up(self) -> None:
         """Take back a job that never ran; told once nothing is left."""
         self._end = self._job_end(Evidence(None), ended_ns=time.time_ns(), usage=Usage())
-        self._stop_draining()
+        self._drain.stop()
         self._cancel_timers()
-        self.owner.writer.finish(Finish(self.spool, self._work_path, None, b""))
+        self.owner.logs.writer.finish(Finish(self.spool, self._work_path, None, b""))
 
     def _conclude(self, status: Status | None) -> None:
         """The command has ended (or its init has) and no process of the job is left but init."""
         if self._end is not None:
             return
         self._cancel_timers()
-        self._drain_all()
+        self._drain.finish()
         exited = status.exited if status is not None else None
         evidence = Evidence(
             wait_status=None if exited is None else exited.wait_status,
@@ -321,7 +274,7 @@ class SupervisedJob:
             self._warn_of_limits(self.cgroup)
         self._end = self._job_end(evidence, time.time_ns() if exited is None else exited.ended_ns, usage)
         line = b"end " + json.dumps(asdict(self._end)).encode() + b"\n"
-        self.owner.writer.finish(Finish(self.spool, self._work_path, self._status_path, line))
+        self.owner.logs.writer.finish(Finish(self.spool, self._work_path, self._status_path, line))
 
     def _warn_of_limits(self, cgroup: Cgroup) -> None:
         met = cgroup.limit_events().since(LimitEvents())
@@ -341,12 +294,12 @@ class SupervisedJob:
             self.owner.warn("WARN", "stored end unreadable", jobId=self.job_id, why=str(error))
             return False
         self._cancel_timers()
-        self._stop_draining()
-        self.owner.writer.finish(Finish(self.spool, self._work_path, None, b""))
+        self._drain.stop()
+        self.owner.logs.writer.finish(Finish(self.spool, self._work_path, None, b""))
         return True
 
     def _job_end(self, evidence: Evidence, ended_ns: int, usage: Usage) -> JobEnd:
-        return job_end(self.job_id, evidence, self.started_ns, ended_ns, self.spool.received_bytes, usage)
+        return job_end(self.job_id, evidence, self.started_ns, ended_ns, self.spool.conclude(), usage)
 
     def finishing(self, task: Finish) -> None:
         """The disk thread has looked at its work folder, and perhaps stored all of its log."""
@@ -395,6 +348,5 @@ class SupervisedJob:
             self.owner.job_ended(self, self._end)
 
     def _cancel_timers(self) -> None:
-        for timer in (self._timeout, self._rest):
-            if timer is not None:
-                timer.cancel()
+        if self._timeout is not None:
+            self._timeout.cancel()

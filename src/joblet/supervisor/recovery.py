@@ -15,6 +15,7 @@ import signal
 from collections.abc import Mapping
 from pathlib import Path
 
+from joblet.logs.overflow import Policy
 from joblet.logs.spool import Spool
 from joblet.statefolder import StateFolder
 from joblet.supervisor.job import Owner, SupervisedJob
@@ -28,7 +29,7 @@ log = logging.getLogger("joblet.supervisor")
 Found = tuple[SupervisedJob, Status, int]
 
 
-def recover(owner: Owner, cgroups: Cgroups | None) -> list[Found]:
+def recover(owner: Owner, cgroups: Cgroups | None, policy: Policy) -> list[Found]:
     """
     Every job that a predecessor started and nobody has forgotten.
 
@@ -51,7 +52,7 @@ def recover(owner: Owner, cgroups: Cgroups | None) -> list[Found]:
             _end_unknown(status)
             path.unlink(missing_ok=True)
             continue
-        found.append(_take_over(owner, cgroups, record, status))
+        found.append(_take_over(owner, cgroups, policy, record, status))
     _remove_unknown(owner.folder, cgroups, {job.job_id: job for job, _, _ in found})
     return found
 
@@ -74,11 +75,13 @@ def _record(path: Path, status: Status | None) -> Record | None:
     return record if record.job_id == path.name else None
 
 
-def _take_over(owner: Owner, cgroups: Cgroups | None, record: Record, status: Status) -> Found:
+def _take_over(owner: Owner, cgroups: Cgroups | None, policy: Policy, record: Record, status: Status) -> Found:
     cgroup = cgroups.reopen(record.job_id) if cgroups is not None and record.cgroup else None
     init = reattach(status)
     log_path = owner.folder.log(record.job_id)
     if init is None:
+        # What was spilled has lost its place: the memory that told it went with init.
+        policy.spill_path(record.job_id).unlink(missing_ok=True)
         job = SupervisedJob(owner, record, Spool(-1, -1, log_path), -1, cgroup)
         return job, status, -1
     pidfd, log_read, log_memory, event = init

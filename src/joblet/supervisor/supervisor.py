@@ -22,7 +22,9 @@ from joblet.engine.protocol import (
     Forget,
     Hello,
     JobEnd,
+    LogMetrics,
     LogSize,
+    LogStat,
     Message,
     Refused,
     Started,
@@ -32,10 +34,14 @@ from joblet.engine.protocol import (
     Warn,
     WatchLog,
 )
-from joblet.logs.spool import Spool, memory_file, output_pipe
-from joblet.logs.writer import Finish, Writer
+from joblet.logs.memfd import memory_file
+from joblet.logs.pipe import output_pipe
+from joblet.logs.spool import Spool
+from joblet.logs.system import AsyncLogSystem
+from joblet.logs.writer import Finish, Log
 from joblet.statefolder import StateFolder, is_plain_name
 from joblet.supervisor.connection import Connection
+from joblet.supervisor.drain import Drain
 from joblet.supervisor.job import SupervisedJob
 from joblet.supervisor.launcher import Launched, LaunchFailed, LaunchRequest, Zygote, ZygoteDied
 from joblet.supervisor.linux.cgroups.tree import CgroupError, Cgroups
@@ -58,6 +64,7 @@ BASE_ENVIRONMENT: Final[Mapping[str, str]] = {
     "LANG": "C.UTF-8",
 }
 FIRST_SERVER_WAIT_S: Final = 30.0
+LEVELS: Final[Mapping[str, int]] = {"INFO": logging.INFO, "WARN": logging.WARNING}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +75,11 @@ class Settings:
     Args:
         stay: Do not end when no server is connected and no job is left (a service of its own).
         pids_max: Processes and threads a job may have.
-        log_memory_bytes: Output of all jobs that may wait for the disk in memory.
     """
 
     stay: bool = False
     cleanup_timeout_s: float = 5.0
     pids_max: int = 4096
-    log_memory_bytes: int = 1024 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +108,7 @@ class Supervisor:
         loop: Loop,
         folder: StateFolder,
         zygote: Zygote | None,
-        writer: Writer,
+        logs: AsyncLogSystem,
         cgroups: Cgroups | None,
         limits_enforced: str,
         broken: Broken | None,
@@ -112,26 +117,24 @@ class Supervisor:
         self.loop = loop
         self.folder = folder
         self._zygote = zygote
-        self.writer = writer
+        self.logs = logs
         self.cleanup_timeout_s = settings.cleanup_timeout_s
         self._cgroups = cgroups
         self._limits_enforced = limits_enforced
         self._broken = broken
         self._settings = settings
         self._jobs: dict[str, SupervisedJob] = {}
-        self._spools: dict[Spool, SupervisedJob] = {}
+        self._spools: dict[Log, SupervisedJob] = {}
         self._starters: dict[str, Connection] = {}
         self._ends: dict[str, JobEnd] = {}
         self._connections: set[Connection] = set()
         self._watchers = Watchers()
         self._free_slots = list(range(MAX_JOBS - 1, -1, -1))
-        self._received_bytes = 0
-        self._stored_bytes: dict[Spool, int] = {}
-        self._held: set[SupervisedJob] = set()
+        self._held: set[Drain] = set()
         self._going_down = False
         # Whoever started us is about to connect: what a predecessor left may all end before that.
         self._expects_server = True
-        loop.watch(writer.event_fd, self._disk_progress)
+        loop.watch(logs.event_fd, self._disk_progress)
         if zygote is not None:
             loop.watch(zygote.fd, lambda _events: self._launcher_tells(zygote))
 
@@ -163,6 +166,9 @@ class Supervisor:
         self._end_if_idle()
 
     def _received(self, connection: Connection, message: Message) -> None:
+        if isinstance(message, LogStat):
+            connection.send(LogMetrics(self.logs.stat()))
+            return
         if not connection.greeted and not isinstance(message, Hello):
             connection.close("the first message was not Hello")
             return
@@ -181,7 +187,7 @@ class Supervisor:
             case Forget(job_ids=job_ids):
                 for job_id in job_ids:
                     if self._ends.pop(job_id, None) is not None:
-                        self.writer.remove(self.folder.status(job_id))
+                        self.logs.writer.remove(self.folder.status(job_id))
             case Down():
                 self.go_down()
             case _:
@@ -284,8 +290,7 @@ class Supervisor:
     def _add(self, job: SupervisedJob) -> None:
         self._jobs[job.job_id] = job
         self._spools[job.spool] = job
-        self._received_bytes += job.spool.backlog_bytes
-        self._stored_bytes[job.spool] = job.spool.stored_bytes
+        self.logs.add(job.spool)
 
     def _launcher_tells(self, zygote: Zygote) -> None:
         try:
@@ -309,7 +314,7 @@ class Supervisor:
     def job_refused(self, job: SupervisedJob, words: str) -> None:
         """Tell whoever asked for it; nothing is kept."""
         self._drop(job)
-        self.writer.remove(self.folder.status(job.job_id))
+        self.logs.writer.remove(self.folder.status(job.job_id))
         if starter := self._starters.pop(job.job_id, None):
             starter.send(Refused(job.job_id, "isolation", words))
         self._end_if_idle()
@@ -322,17 +327,9 @@ class Supervisor:
         self._broadcast(end)
         self._end_if_idle()
 
-    def job_moved(self, job: SupervisedJob, moved_bytes: int) -> bool:
-        """Bytes came in; whether there is memory for more."""
-        if moved_bytes:
-            self._received_bytes += moved_bytes
-            self.writer.dirty(job.spool)
-        if self._received_bytes <= self._settings.log_memory_bytes:
-            return True
-        if not self._held:
-            self.warn("WARN", "log memory is full: jobs wait for the disk", bytes=str(self._received_bytes))
-        self._held.add(job)
-        return False
+    def held(self, drain: Drain) -> None:
+        """There is no memory for a job's output now."""
+        self._held.add(drain)
 
     def remove_tree(self, path: Path, done: Callable[[], None]) -> None:
         """In a process of its own; left where none can be made (a predecessor's job, and no privilege any more)."""
@@ -348,27 +345,27 @@ class Supervisor:
     def _drop(self, job: SupervisedJob) -> None:
         self._jobs.pop(job.job_id, None)
         self._spools.pop(job.spool, None)
-        self._stored_bytes.pop(job.spool, None)
-        self._held.discard(job)
+        self.logs.discard(job.spool)
+        self._held = {drain for drain in self._held if drain.spool is not job.spool}
         self._free_slots.append(job.record.slot)
 
     # Logs
 
     def _disk_progress(self, _events: int) -> None:
-        for what in self.writer.done():
+        for what in self.logs.progress():
             spool = what.spool if isinstance(what, Finish) else what
             job = self._spools.get(spool)
             if job is None:
                 continue
-            self._received_bytes -= spool.stored_bytes - self._stored_bytes[spool]
-            self._stored_bytes[spool] = spool.stored_bytes
             self._watchers.tell(job.job_id, spool.stored_bytes)
             if isinstance(what, Finish):
                 job.finishing(what)
-        if self._held and self._received_bytes <= self._settings.log_memory_bytes // 2:
-            held, self._held = self._held, set()
-            for job in held:
-                job.resume_draining()
+        for notice in self.logs.notices():
+            log.log(LEVELS[notice.level], notice.message, notice.fields)
+            self.warn(notice.level, notice.message, **notice.fields)
+        for drain in [each for each in self._held if self.logs.may_resume(each.spool)]:
+            self._held.discard(drain)
+            drain.resume()
 
     def _watch(self, connection: Connection, job_id: str) -> None:
         if job := self._jobs.get(job_id):

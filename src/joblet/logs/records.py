@@ -1,0 +1,367 @@
+"""
+Logs that this process writes itself: a producer's records, then blocks of them, then the file.
+
+A record is appended to a list and nothing else happens, until as much has come together as a block may hold: then the
+producer itself joins them, so that the disk thread never holds the interpreter for long.
+
+Runs in: the producers' threads (`LogHandle`), the disk thread (`store`), the overflow thread (`relieve`).
+May not: import outside the standard library.
+Source: API specification, "Version 2.11.0": microsecond write latency.
+"""
+
+import os
+import threading
+from collections import deque
+from collections.abc import Iterable
+from enum import Enum
+from itertools import islice
+from pathlib import Path
+from typing import Final, Protocol
+
+from joblet.logs.calls import REAL, Calls
+from joblet.logs.memory import Memory
+from joblet.logs.overflow import Overflow, Policy, SpillFile, compressed, decompressed, marker
+
+# What a record costs beside its bytes while it waits: the object's head and its place in a list.
+RECORD_COST_BYTES: Final = 64
+LARGEST_BLOCK_BYTES: Final = 256 * 1024
+_SMALLEST_BLOCK_BYTES: Final = 4 * 1024
+# A join holds the interpreter, and a batch its memory twice: a huge one would stall every other thread.
+_FEW: Final = 64
+_MANY: Final = 4096
+_IOV_MAX: Final = 1024  # <limits.h>
+
+
+def block_bytes(memory: Memory, handles: int, largest: int = LARGEST_BLOCK_BYTES) -> int:
+    """How large a block may get: the open ones, which no limit counts, are together a quarter of it at most."""
+    return max(min(_SMALLEST_BLOCK_BYTES, largest), min(largest, memory.limit_bytes // 4 // max(1, handles)))
+
+
+class _Kind(Enum):
+    PLAIN = "the bytes"
+    PACKED = "the bytes, compressed"
+    SPILLED = "on the second path"
+    DROPPED = "not kept"
+
+
+class _Block:
+    """A piece of the log that waits. `offset` is its place among what was written, `size` its bytes there."""
+
+    __slots__ = ("data", "kind", "offset", "size")
+
+    def __init__(self, kind: _Kind, data: bytes, offset: int, size: int) -> None:
+        self.kind = kind
+        self.data = data
+        self.offset = offset
+        self.size = size
+
+
+class RecordSpool:
+    """
+    Blocks of one log on their way to its file. What the writer and the overflow thread need of a log.
+
+    Args:
+        path: The log file; an existing one is continued.
+    """
+
+    def __init__(self, path: Path, memory: Memory, calls: Calls = REAL) -> None:
+        self.path = path
+        self._calls = calls
+        self.queued = False
+        self.received_bytes = 0
+        self.stored_bytes = 0
+        self.given_back_bytes = 0
+        self._relieved_bytes = 0
+        self._taken_bytes = 0
+        self._memory = memory
+        self._fd = -1
+        # Blocks that were looked at for relief precede those that were not.
+        self._seen: deque[_Block] = deque()
+        self._new: deque[_Block] = deque()
+        self._lock = threading.Lock()
+        self._half: tuple[_Block, memoryview] | None = None  # partly written
+        self._spill: SpillFile | None = None
+        self._looked_at = 0
+
+    @property
+    def backlog_bytes(self) -> int:
+        """Not yet on disk, nor dropped."""
+        return self.received_bytes - self._taken_bytes
+
+    @property
+    def taken_bytes(self) -> int:
+        """Of what was written: stored, or dropped."""
+        return self._taken_bytes
+
+    @property
+    def memory_bytes(self) -> int:
+        """Held in memory, compressed or not."""
+        return self.received_bytes - self.given_back_bytes - self._relieved_bytes
+
+    def put(self, data: bytes) -> None:
+        """One more block, if there is anything in it. Called under its handle's lock."""
+        if not data:
+            return
+        self._memory.take(len(data), entries=1)
+        self._new.append(_Block(_Kind.PLAIN, data, self.received_bytes, len(data)))
+        self.received_bytes += len(data)
+
+    def store(self, most_bytes: int) -> int:
+        """See `Spool.store`."""
+        if self._fd < 0:
+            self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        written = 0
+        while written < most_bytes:
+            blocks = self._claim(most_bytes - written)
+            if not blocks:
+                break
+            views = [self._view(block) for block in blocks]
+            if self._half is not None:
+                views[0] = self._half[1]
+            try:
+                count = self._calls.writev(self._fd, views)
+            except OSError:
+                self._put_back(blocks)
+                raise
+            written += count
+            self.stored_bytes += count
+            self._written(blocks, views, count)
+        return written
+
+    def sync(self) -> None:
+        """See `Spool.sync`."""
+        if self._fd >= 0:
+            self._calls.fdatasync(self._fd)
+
+    def close_file(self) -> None:
+        """See `Spool.close_file`."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+        if self._spill is not None:
+            self._spill.remove()
+            self._spill = None
+
+    def _claim(self, most_bytes: int) -> list[_Block]:
+        """Take the next blocks out: at least one if there is any, and one alone if its bytes must first be fetched."""
+        found: list[_Block] = []
+        size = 0
+        with self._lock:
+            while len(found) < _IOV_MAX and size < most_bytes:
+                blocks = self._seen or self._new
+                if not blocks or (found and blocks[0].kind is not _Kind.PLAIN):
+                    break
+                block = blocks.popleft()
+                found.append(block)
+                size += block.size
+                if block.kind is not _Kind.PLAIN:
+                    break
+        return found
+
+    def _put_back(self, blocks: list[_Block]) -> None:
+        with self._lock:
+            self._seen.extendleft(reversed(blocks))
+
+    def _view(self, block: _Block) -> memoryview:
+        match block.kind:
+            case _Kind.PLAIN:
+                return memoryview(block.data)
+            case _Kind.PACKED:
+                return memoryview(decompressed(block.data))
+            case _Kind.SPILLED:
+                assert self._spill is not None
+                return memoryview(self._spill.get(block.offset, block.size))
+            case _Kind.DROPPED:
+                return memoryview(marker(block.size))
+
+    def _written(self, blocks: list[_Block], views: list[memoryview], count: int) -> None:
+        """Account for what a write took; what it left is put back."""
+        self._half = None
+        freed = 0
+        for number, (block, view) in enumerate(zip(blocks, views, strict=True)):
+            if count < len(view):
+                self._half = block, view[count:]
+                self._put_back(blocks[number:])
+                blocks = blocks[:number]
+                break
+            count -= len(view)
+            self._taken_bytes += block.size
+            freed += len(block.data)
+            if block.kind is _Kind.SPILLED and self._spill is not None:
+                self._spill.drop(block.offset, block.size)
+        self.given_back_bytes += freed
+        self._memory.give(0, entries=len(blocks))
+
+    def relieve(self, policy: Policy) -> int | None:
+        """See `Spool.relieve`. The disk thread waits meanwhile, should it come for this very log."""
+        with self._lock:
+            if not self._new:
+                return None
+            block = self._new[0]
+            freed = self._relieved(block, policy)
+            self._new.popleft()
+            last = self._seen[-1] if self._seen else None
+            half = self._half[0] if self._half is not None else None
+            if block.kind is _Kind.DROPPED and last is not None and last.kind is _Kind.DROPPED and last is not half:
+                last.size += block.size
+                self._memory.give(0, entries=1)
+            else:
+                self._seen.append(block)
+            self._relieved_bytes += freed
+            self._looked_at += 1
+        return freed
+
+    def _relieved(self, block: _Block, policy: Policy) -> int:
+        match policy.overflow:
+            case Overflow.COMPRESS:
+                packed = compressed(block.data)
+                if packed is None:
+                    return 0
+                block.kind, block.data = _Kind.PACKED, packed
+            case Overflow.SPILL:
+                if self._spill is None:
+                    self._spill = SpillFile(policy.spill_path(self.path.stem), self._calls)
+                self._spill.put(block.offset, block.data)
+                block.kind, block.data = _Kind.SPILLED, b""
+            case Overflow.SAMPLE if not policy.keeps(self._looked_at):
+                block.kind, block.data = _Kind.DROPPED, b""
+        return block.size - len(block.data)
+
+
+class LogClosed(ValueError):
+    """The log, or its whole system, is closed: nothing is written any more."""
+
+
+class Owner(Protocol):
+    """What a handle needs of the system that made it."""
+
+    memory: Memory
+
+    def block_closed(self, spool: RecordSpool) -> None:
+        """There is a block for the disk thread."""
+
+    def waits(self, spool: RecordSpool) -> None:
+        """A producer is about to wait for memory."""
+
+    def wait_until_stored(self, spool: RecordSpool, size_bytes: int, timeout_s: float | None) -> None:
+        """Wait until so much of what was written is in the file."""
+
+    def close_log(self, handle: "LogHandle", timeout_s: float | None) -> None:
+        """Wait until all is in the file and that closed."""
+
+
+class LogHandle:
+    """
+    Where one producer writes one log.
+
+    Made by `AsyncLogSystem.open`. Several threads may share a handle; their records are then in the log in some order.
+    """
+
+    __slots__ = ("_append", "_batch", "_block_bytes", "_closed", "_left", "_lock", "_owner", "_records", "spool")
+
+    def __init__(self, spool: RecordSpool, owner: Owner, block: int) -> None:
+        self.spool = spool
+        self._owner = owner
+        self._block_bytes = block
+        self._left = block
+        self._batch = _FEW
+        self._records: list[bytes] = []
+        self._append = self._records.append
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def write(self, record: bytes) -> None:
+        """
+        Accept one record. It waits only when the memory of all logs is used up.
+
+        Raises:
+            TypeError: It is not bytes.
+            LogClosed: Nothing was accepted.
+        """
+        left = self._left - len(record) - RECORD_COST_BYTES
+        if left < 0 or record.__class__ is not bytes:
+            self._write_slowly(record)
+        else:
+            self._left = left
+            self._append(record)
+
+    def write_many(self, records: Iterable[bytes]) -> None:
+        """
+        Accept records in order, as one `write` each.
+
+        Raises:
+            TypeError: One of them is not bytes: it and those after it, and up to 4,095 before it, are not accepted.
+            LogClosed: Nothing more was accepted.
+        """
+        many = iter(records)
+        while batch := list(islice(many, self._batch)):
+            data = b"".join(batch)
+            self._batch = min(_MANY, 1 + self._block_bytes * len(batch) // (len(data) + 1))
+            self._wait_for_share(len(data))
+            with self._lock:
+                self._close_block()
+                self.spool.put(data)
+            self._owner.block_closed(self.spool)
+
+    def flush(self, *, wait: bool = False, timeout_s: float | None = None) -> None:
+        """
+        Hand everything accepted so far to the disk thread. It does so by itself at each flush interval.
+
+        Args:
+            wait: Return when it is in the file.
+
+        Raises:
+            TimeoutError: The disk has not taken it yet; it will, nothing is lost.
+        """
+        if self._records:
+            with self._lock:
+                self._close_block()
+            self._owner.block_closed(self.spool)
+        if wait:
+            self._owner.wait_until_stored(self.spool, self.spool.received_bytes, timeout_s)
+
+    def close(self, timeout_s: float | None = None) -> None:
+        """
+        Nothing more will be written: wait until all is in the file, durable where the system is told so, and close it.
+
+        Raises:
+            TimeoutError: The disk has not taken it yet; it will, nothing is lost.
+        """
+        self._closed = True
+        self._left = -1
+        self._owner.memory.wake()
+        self.flush()
+        self._owner.close_log(self, timeout_s)
+
+    def _write_slowly(self, record: bytes) -> None:
+        if not isinstance(record, bytes | bytearray | memoryview):
+            raise TypeError(f"a record must be bytes, not {type(record).__name__}")
+        record = bytes(record)
+        self._wait_for_share(self._block_bytes + len(record))
+        with self._lock:
+            if self._left - len(record) - RECORD_COST_BYTES < 0:
+                self._close_block()
+                self._left = self._block_bytes
+            self._left -= len(record) + RECORD_COST_BYTES
+            self._append(record)
+            if self._left < 0:  # larger than a block
+                self._close_block()
+                self._left = self._block_bytes
+        self._owner.block_closed(self.spool)
+
+    def _wait_for_share(self, more_bytes: int) -> None:
+        memory = self._owner.memory
+        if not memory.may_take(self.spool.memory_bytes, more_bytes):
+            self._owner.waits(self.spool)
+            memory.wait_for_share(lambda: self.spool.memory_bytes, more_bytes, lambda: self._closed)
+        if self._closed:
+            raise LogClosed(f"the log {self.spool.path} is closed")
+
+    def _close_block(self) -> None:
+        """Join what has come together. Other threads may append meanwhile: only what is seen here is taken."""
+        records = self._records
+        count = len(records)
+        if count:
+            batch = records[:count]
+            del records[:count]
+            self.spool.put(b"".join(batch))

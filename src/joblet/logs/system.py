@@ -1,0 +1,244 @@
+"""
+`AsyncLogSystem`: everything between those who write logs and the files, with one memory, one writer and one strategy.
+
+    a job's pipe ── splice ──► Spool ───┐                      ┌─► disk thread ──► log files
+    a producer ──── append ──► Records ─┴── memory, metrics ───┴─► overflow thread: compress, spill, sample
+
+Runs in: supervisor, or any process that writes logs by `open`. May not: import outside the standard library.
+Source: API specification, "Version 2.11.0"; docs/logs.md.
+"""
+
+import contextlib
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from joblet.logs.calls import REAL, Calls
+from joblet.logs.memory import DEFAULT_LIMIT_BYTES, DEFAULT_QUEUE_MAX, Memory
+from joblet.logs.metrics import COUNTERS, Metrics
+from joblet.logs.overflow import Policy
+from joblet.logs.pipe import PIPE_BYTES
+from joblet.logs.records import LARGEST_BLOCK_BYTES, LogHandle, RecordSpool, block_bytes
+from joblet.logs.relief import Relief
+from joblet.logs.spool import Spool
+from joblet.logs.writer import TURN_BYTES, WARN_INTERVAL_S, Finish, Fsync, Log, Notice, Writer
+
+# A thread that wants the interpreter from a producer that is busy gets it once in 5 ms: then it should be worth it.
+_RECORDS_TURN_BYTES: Final = 8 * TURN_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """
+    How logs are kept.
+
+    Args:
+        memory_limit_bytes: Output of all logs that may wait for the disk in memory.
+        queue_max: Blocks of in-process producers that may wait.
+        policy: What happens when memory runs short.
+        fsync: When logs are made durable.
+        flush_interval_s: So long may records of an in-process producer wait for a block to fill.
+        turn_bytes: The most that is written of one log before it is another one's turn.
+        block_bytes: What an in-process producer joins at a time, at most.
+
+    Raises:
+        ValueError: A number is out of range.
+    """
+
+    memory_limit_bytes: int = DEFAULT_LIMIT_BYTES
+    queue_max: int = DEFAULT_QUEUE_MAX
+    policy: Policy = field(default_factory=Policy)
+    fsync: Fsync = Fsync.NEVER
+    flush_interval_s: float = 0.05
+    turn_bytes: int = TURN_BYTES
+    block_bytes: int = LARGEST_BLOCK_BYTES
+
+    def __post_init__(self) -> None:
+        if self.flush_interval_s <= 0:
+            raise ValueError(f"flush_interval_s must be positive, not {self.flush_interval_s}")
+        if self.turn_bytes < 1:
+            raise ValueError(f"turn_bytes must be at least 1, not {self.turn_bytes}")
+
+
+class AsyncLogSystem:
+    """
+    Takes output at the speed of memory, and writes it at the speed of the disk.
+
+    What is accepted is in the file, in order, once the disk takes it; only `sample` drops, and says so in the log.
+
+    Args:
+        clock: Monotonic seconds.
+
+    Attributes:
+        event_fd: Readable when `progress` or `notices` have something.
+    """
+
+    def __init__(
+        self, settings: LogSettings | None = None, *, clock: Callable[[], float] = time.monotonic, calls: Calls = REAL
+    ) -> None:
+        self._settings = settings = settings or LogSettings()
+        self._clock = clock
+        self._calls = calls
+        self._notices: deque[Notice] = deque()
+        self._warned_s = -WARN_INTERVAL_S
+        self.metrics = Metrics()
+        self.memory = Memory(settings.memory_limit_bytes, settings.queue_max)
+        self.relief = Relief(self.memory, settings.policy, self.metrics, self._notice, clock=clock)
+        self.writer = Writer(
+            self.memory,
+            self.metrics,
+            self._reported,
+            self._notice,
+            fsync=settings.fsync,
+            turn_bytes=settings.turn_bytes,
+            clock=clock,
+        )
+        self.event_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._progress: deque[Log | Finish] = deque()
+        self._handles: dict[LogHandle, None] = {}
+        self._stored = threading.Condition()
+
+    def start(self) -> None:
+        """Start the threads: only once nothing in this process will fork any more."""
+        self.writer.start()
+        self.relief.start()
+
+    def close(self) -> None:
+        """Write what is accepted, or give up what the disk refuses; then end the threads. Blocks."""
+        for handle in list(self._handles):
+            handle.flush()
+        self.writer.close()
+        self.relief.close()
+        os.close(self.event_fd)
+
+    def stat(self) -> dict[str, float]:
+        """The metrics by name, each with its unit: counters since the start, and what is waiting now."""
+        metrics, memory = self.metrics, self.memory
+        return {
+            "memory_limit_bytes": memory.limit_bytes,
+            "memory_held_bytes": memory.held_bytes,
+            "memory_peak_bytes": memory.peak_bytes,
+            "queue_max": memory.queue_max,
+            "queue_depth": memory.entries,
+            **{name: getattr(metrics, name) for name in COUNTERS},
+            "write_p50_s": metrics.writes.at_most_s(0.5),
+            "write_p99_s": metrics.writes.at_most_s(0.99),
+            "write_max_s": metrics.writes.max_s,
+        }
+
+    # The pipes of jobs, from the supervisor's loop
+
+    def add(self, spool: Spool) -> None:
+        """A job's output, new or taken over from a predecessor."""
+        self.memory.take(spool.memory_bytes)
+        self.relief.add(spool)
+        if spool.backlog_bytes:
+            self.writer.dirty(spool)
+
+    def discard(self, spool: Spool) -> None:
+        """This job's output is stored, or lost with its memory."""
+        self.relief.discard(spool)
+        self.memory.give(spool.memory_bytes)
+
+    def may_receive(self, spool: Spool) -> bool:
+        """Whether a job's pipe may be emptied; if not, `may_resume` tells when."""
+        if self.memory.may_take(spool.memory_bytes, PIPE_BYTES):
+            return True
+        self.waits(spool)
+        return False
+
+    def may_resume(self, spool: Spool) -> bool:
+        """Whether a job that had to wait may go on."""
+        return self.memory.may_resume(spool.memory_bytes, PIPE_BYTES)
+
+    def received(self, spool: Spool, size_bytes: int) -> None:
+        """So many bytes were pumped."""
+        if size_bytes:
+            self.memory.take(size_bytes)
+            self.writer.dirty(spool)
+        if self.relief.needed:
+            self.relief.want()
+
+    def progress(self) -> list[Log | Finish]:
+        """What was stored since the last call."""
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self.event_fd)
+        found = []
+        while self._progress:
+            found.append(self._progress.popleft())
+        return found
+
+    def notices(self) -> list[Notice]:
+        """Lines for the server log since the last call."""
+        found = []
+        while self._notices:
+            found.append(self._notices.popleft())
+        return found
+
+    # In-process producers
+
+    def open(self, path: Path) -> LogHandle:
+        """A log that this process writes; an existing file is continued."""
+        spool = RecordSpool(path, self.memory, self._calls)
+        block = block_bytes(self.memory, len(self._handles) + 1, self._settings.block_bytes)
+        handle = LogHandle(spool, self, block)
+        if not self._handles:
+            self.writer.every(self._settings.flush_interval_s, self._flush)
+        self._handles[handle] = None
+        self.relief.add(spool)
+        return handle
+
+    def block_closed(self, spool: RecordSpool) -> None:
+        """See `records.Owner`."""
+        self.writer.dirty(spool)
+        if self.relief.needed:
+            self.relief.want()
+
+    def waits(self, spool: Spool | RecordSpool) -> None:
+        """See `records.Owner`."""
+        self.metrics.waits += 1
+        now_s = self._clock()
+        if now_s - self._warned_s >= WARN_INTERVAL_S:
+            self._warned_s = now_s
+            held, limit = self.memory.held_bytes, self.memory.limit_bytes
+            fields = {"heldBytes": str(held), "limitBytes": str(limit), "first": spool.path.stem}
+            self._notice(Notice("WARN", "log memory is full: jobs wait for the disk", fields))
+
+    def wait_until_stored(self, spool: RecordSpool, size_bytes: int, timeout_s: float | None) -> None:
+        """See `records.Owner`."""
+        self._wait(lambda: spool.taken_bytes >= size_bytes, spool, timeout_s)
+
+    def close_log(self, handle: LogHandle, timeout_s: float | None) -> None:
+        """See `records.Owner`."""
+        finish = Finish(handle.spool, None, None, b"")
+        self.writer.finish(finish)
+        self._wait(lambda: finish.stored, handle.spool, timeout_s)
+        self.relief.discard(handle.spool)
+        self._handles.pop(handle, None)
+
+    def _wait(self, reached: Callable[[], bool], spool: RecordSpool, timeout_s: float | None) -> None:
+        with self._stored:
+            if not self._stored.wait_for(reached, timeout_s):
+                raise TimeoutError(f"the disk has not taken all of {spool.path} within {timeout_s:g} s")
+
+    def _flush(self) -> None:
+        for handle in list(self._handles):
+            handle.flush()
+
+    def _reported(self, what: Log | Finish) -> None:
+        log = what.spool if isinstance(what, Finish) else what
+        if isinstance(log, Spool):
+            self._progress.append(what)
+            os.eventfd_write(self.event_fd, 1)
+        else:
+            with self._stored:
+                self._stored.notify_all()
+
+    def _notice(self, notice: Notice) -> None:
+        self._notices.append(notice)
+        os.eventfd_write(self.event_fd, 1)
