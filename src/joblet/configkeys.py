@@ -193,7 +193,7 @@ KEYS: Final[tuple[Key, ...]] = (
     Key(
         "logs.memoryLimit",
         "memory_limit_bytes",
-        Size(16 * MIB, 2**50),
+        Size(4 * MIB, 2**50),
         1024 * MIB,
         "Output of all jobs together that may wait for the disk in memory, shared fairly.",
     ),

@@ -133,6 +133,10 @@ class AsyncLogSystem:
 
     # The pipes of jobs, from the supervisor's loop
 
+    def spool(self, pipe_fd: int, memory_fd: int, path: Path) -> Spool:
+        """A job's output; `add` it once its job stands. See `Spool`."""
+        return Spool(pipe_fd, memory_fd, path, calls=self._calls)
+
     def add(self, spool: Spool) -> None:
         """A job's output, new or taken over from a predecessor."""
         self.memory.take(spool.memory_bytes)

@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # -I -S: nothing e
 
 from joblet import servicemanager
 from joblet.logs import options as log_options
+from joblet.logs.calls import REAL, Calls
 from joblet.logs.system import AsyncLogSystem
 from joblet.serverlog import InLines
 from joblet.statefolder import StateFolder
@@ -42,8 +43,13 @@ class CannotStart(Exception):
     """Words for whoever started us."""
 
 
-def main() -> int:
-    """Run until told to end. Returns the exit status."""
+def main(calls: Calls = REAL) -> int:
+    """
+    Run until told to end. Returns the exit status.
+
+    Args:
+        calls: What logs pass through; others in tests.
+    """
     options = _options(sys.argv[1:])
     _log_to_stderr()
     ready = _Ready(options.ready_fd)
@@ -52,7 +58,7 @@ def main() -> int:
         folder.create()
         _raise_descriptor_limit()
         lock = _lock(folder.supervisor_lock) if options.lock_fd < 0 else _take_over_lock(options.lock_fd)
-        return _run(folder, options, ready, lock)
+        return _run(folder, options, ready, lock, calls)
     except (CannotStart, OSError) as error:
         log.error("supervisor cannot start", {"why": error})
         ready.tell(str(error))
@@ -118,7 +124,7 @@ def _raise_descriptor_limit() -> None:
         return
 
 
-def _run(folder: StateFolder, options: argparse.Namespace, ready: _Ready, lock: int) -> int:
+def _run(folder: StateFolder, options: argparse.Namespace, ready: _Ready, lock: int, calls: Calls) -> int:
     settings = Settings(stay=options.stay, cleanup_timeout_s=options.cleanup_timeout, pids_max=options.pids_max)
     try:
         log_settings = log_options.log_settings(options, folder.spill)
@@ -128,7 +134,7 @@ def _run(folder: StateFolder, options: argparse.Namespace, ready: _Ready, lock: 
     zygote, not_isolated = _zygote(folder)
     broken = not_isolated or no_cgroups
     loop = Loop()
-    logs = AsyncLogSystem(log_settings)
+    logs = AsyncLogSystem(log_settings, calls=calls)
     supervisor = Supervisor(loop, folder, zygote, logs, cgroups, limits_enforced, broken, settings)
     found = recover(supervisor, cgroups, log_settings.policy)
     listener = _listen(folder)

@@ -16,7 +16,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from joblet.logs.overflow import Policy
-from joblet.logs.spool import Spool
 from joblet.statefolder import StateFolder
 from joblet.supervisor.job import Owner, SupervisedJob
 from joblet.supervisor.linux.cgroups.tree import Cgroups
@@ -82,11 +81,11 @@ def _take_over(owner: Owner, cgroups: Cgroups | None, policy: Policy, record: Re
     if init is None:
         # What was spilled has lost its place: the memory that told it went with init.
         policy.spill_path(record.job_id).unlink(missing_ok=True)
-        job = SupervisedJob(owner, record, Spool(-1, -1, log_path), -1, cgroup)
+        job = SupervisedJob(owner, record, owner.logs.spool(-1, -1, log_path), -1, cgroup)
         return job, status, -1
     pidfd, log_read, log_memory, event = init
     os.set_blocking(log_read, False)
-    return SupervisedJob(owner, record, Spool(log_read, log_memory, log_path), event, cgroup), status, pidfd
+    return SupervisedJob(owner, record, owner.logs.spool(log_read, log_memory, log_path), event, cgroup), status, pidfd
 
 
 def _remove_unknown(folder: StateFolder, cgroups: Cgroups | None, known: Mapping[str, SupervisedJob]) -> None:

@@ -36,7 +36,6 @@ from joblet.engine.protocol import (
 )
 from joblet.logs.memfd import memory_file
 from joblet.logs.pipe import output_pipe
-from joblet.logs.spool import Spool
 from joblet.logs.system import AsyncLogSystem
 from joblet.logs.writer import Finish, Log
 from joblet.statefolder import StateFolder, is_plain_name
@@ -266,7 +265,7 @@ class Supervisor:
             undo.callback(os.close, memory)
             event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
             undo.callback(os.close, event)
-            spool = Spool(log_read, memory, self.folder.log(wanted.job_id))
+            spool = self.logs.spool(log_read, memory, self.folder.log(wanted.job_id))
             undo.pop_all()
         self._free_slots.pop()
         record = Record(wanted.job_id, slot, wanted.timeout_s, wanted.memory_max_bytes, cgroup is not None)
