@@ -65,10 +65,18 @@ class ServerSection:
 
 @dataclass(frozen=True, slots=True)
 class LogsSection:
-    """The server log's lowest level, and when a client that reads a job's log too slowly is cut off."""
+    """
+    The server log's lowest level, when a client that reads a job's log too slowly is cut off, and how long logs stay.
+
+    What is 0 is not limited, or not done.
+    """
 
     level: str
     slow_reader_timeout_s: float
+    max_bytes_per_job: int
+    max_bytes: int
+    max_age_s: float
+    compress_after_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +148,7 @@ class Key:
 
 
 _INT32: Final = 2**31 - 1  # limits travel as int32
+_INT63: Final = 2**63 - 1  # the largest file offset
 
 KEYS: Final[tuple[Key, ...]] = (
     Key(
@@ -251,6 +260,34 @@ KEYS: Final[tuple[Key, ...]] = (
         Duration(1.0, DAY_S),
         30.0,
         "A client that reads nothing of a log stream for so long is removed.",
+    ),
+    Key(
+        "logs.maxBytesPerJob",
+        "max_bytes_per_job",
+        Size(65_536, _INT63, zero="all of it"),
+        0,
+        "How many bytes of a job's log are kept, the newest ones, also while it runs.",
+    ),
+    Key(
+        "logs.maxBytes",
+        "max_bytes",
+        Size(1_048_576, _INT63, zero="no limit"),
+        0,
+        "How much of the disk all logs together may take: beyond it those of the jobs that ended first are removed.",
+    ),
+    Key(
+        "logs.maxAge",
+        "max_age_s",
+        Duration(1.0, 100 * 365 * DAY_S, zero="for ever"),
+        0.0,
+        "How long the log of a job that has ended is kept.",
+    ),
+    Key(
+        "logs.compressAfter",
+        "compress_after_s",
+        Duration(1.0, 100 * 365 * DAY_S, zero="never"),
+        0.0,
+        "How long after its job's end a log is compressed.",
     ),
 )
 
