@@ -67,10 +67,14 @@ class LogFiles:
         found: dict[JobId, dict[str, os.stat_result]] = {}
         with os.scandir(self._folder.logs) as entries:
             for entry in entries:
-                if match := _NAME.fullmatch(entry.name):
-                    with contextlib.suppress(FileNotFoundError):
-                        kind = "tmp" if entry.name.endswith(".tmp") else match["kind"]
-                        found.setdefault(JobId(match["id"]), {})[kind] = entry.stat(follow_symlinks=False)
+                if (match := _NAME.fullmatch(entry.name)) is None:
+                    continue
+                name, kind = match.groups()
+                try:
+                    part = entry.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    continue  # removed meanwhile
+                found.setdefault(JobId(name), {})["tmp" if kind.endswith(".tmp") else kind] = part
         return [self._stored(job_id, parts, read_archives) for job_id, parts in found.items()]
 
     def mend(self, job_id: JobId) -> int:
@@ -170,16 +174,15 @@ class LogFiles:
         return self._folder.log(job_id), self._folder.log_archive(job_id), self._folder.log_kept(job_id)
 
     def _stored(self, job_id: JobId, parts: dict[str, os.stat_result], read_archives: bool) -> StoredLog:
-        log, packed, kept = self._paths(job_id)
         plain, archived = "log" in parts, "log.z" in parts
-        first_bytes, size_bytes, punched = 0, 0, True
+        first_bytes, size_bytes, punched = 0, parts["log"].st_size if plain else 0, True
+        # Of most logs nothing needs to be opened: there may be a hundred thousand.
         with contextlib.suppress(FileNotFoundError, archive.DamagedArchive):  # gone meanwhile; told when it is read
-            if plain:
-                size_bytes = parts["log"].st_size
-                if "kept" in parts and (first_bytes := first_kept(kept)):
-                    punched = _is_punched(log, first_bytes)
-            elif archived and read_archives:
-                opened = archive.Archive(packed)
+            if plain and "kept" in parts:
+                if first_bytes := first_kept(self._folder.log_kept(job_id)):
+                    punched = _is_punched(self._folder.log(job_id), first_bytes)
+            elif archived and not plain and read_archives:
+                opened = archive.Archive(self._folder.log_archive(job_id))
                 first_bytes, size_bytes = opened.first_bytes, opened.size_bytes
                 opened.close()
         return StoredLog(

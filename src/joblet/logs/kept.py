@@ -25,7 +25,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
 
 
-def first_kept(path: Path) -> int:
+def first_kept(path: Path | str) -> int:
     """
     What the small file says: offset of the log's first byte that is kept; 0 when there is no such file.
 

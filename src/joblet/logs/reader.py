@@ -45,13 +45,15 @@ class _Log:
     An open log, as a plain file or an archive. Closed once nobody reads it any more and it has left the cache.
 
     Attributes:
+        kept: Name of the file that says where a plain log begins.
         block: Of an archive: number and bytes of the block that was decompressed last, perhaps not yet.
     """
 
-    __slots__ = ("archive", "block", "evicted", "fd", "readers")
+    __slots__ = ("archive", "block", "evicted", "fd", "kept", "readers")
 
-    def __init__(self, fd: int, archive: Archive | None) -> None:
+    def __init__(self, fd: int, kept: str, archive: Archive | None = None) -> None:
         self.fd = fd
+        self.kept = kept
         self.archive = archive
         self.block: tuple[int, asyncio.Future[bytes]] | None = None
         self.readers = 0
@@ -104,7 +106,7 @@ class FileLogStore:
             try:
                 read = await self._read_plain(log, offset_bytes, max_bytes)
                 # In this order: the file that says where a log begins is removed after the log itself.
-                first_bytes = first_kept(self._folder.log_kept(job_id))
+                first_bytes = first_kept(log.kept)
                 if log.stale:
                     self._evict(job_id, log)
                     continue
@@ -127,7 +129,7 @@ class FileLogStore:
         log = self._fresh(job_id)
         if log is None:
             return 0
-        return log.archive.first_bytes if log.archive is not None else first_kept(self._folder.log_kept(job_id))
+        return log.archive.first_bytes if log.archive is not None else first_kept(log.kept)
 
     async def offset_at(self, job_id: JobId, at_ns: int) -> int:
         """See `ports.LogStore.offset_at`."""
@@ -214,8 +216,9 @@ class FileLogStore:
         return log
 
     def _opened(self, job_id: JobId) -> _Log | None:
+        kept = str(self._folder.log_kept(job_id))
         try:
-            return _Log(os.open(self._folder.log(job_id), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW), None)
+            return _Log(os.open(self._folder.log(job_id), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW), kept)
         except FileNotFoundError:
             pass
         # A log that became an archive just now is there as one: it was, before the plain file went.
@@ -226,7 +229,7 @@ class FileLogStore:
             return None
         except DamagedArchive as error:
             raise LogDamaged(job_id, path.name, str(error)) from None
-        return _Log(archive.fd, archive)
+        return _Log(archive.fd, kept, archive)
 
     def _evict(self, job_id: JobId, log: _Log) -> None:
         if self._open.get(job_id) is log:
