@@ -57,7 +57,7 @@ class ServerSection:
 
 @dataclass(frozen=True, slots=True)
 class LogsSection:
-    """The server log's lowest level, and how the logs of jobs are kept and read."""
+    """The server log's lowest level, and how the logs of jobs are kept and read. 0 is no limit, or never."""
 
     level: str
     slow_reader_timeout_s: float
@@ -67,6 +67,10 @@ class LogsSection:
     spill_dir: str
     sample_every: int
     fsync: str
+    max_bytes_per_job: int
+    max_bytes: int
+    max_age_s: float
+    compress_after_s: float
 
 
 @dataclass(frozen=True, slots=True)

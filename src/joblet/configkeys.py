@@ -77,6 +77,7 @@ class Key:
 
 
 _INT32: Final = 2**31 - 1  # limits travel as int32
+_INT63: Final = 2**63 - 1  # the largest file offset
 
 KEYS: Final[tuple[Key, ...]] = (
     Key(
@@ -234,5 +235,33 @@ KEYS: Final[tuple[Key, ...]] = (
         "never",
         "When logs are made to survive a loss of power: never, as the kernel sees fit (within about 30 s); end, before"
         " a job's end is told; always, before what was written can be read.",
+    ),
+    Key(
+        "logs.maxBytesPerJob",
+        "max_bytes_per_job",
+        Size(65_536, _INT63, zero="all of it"),
+        0,
+        "How many bytes of a job's log are kept, the newest ones, also while it runs.",
+    ),
+    Key(
+        "logs.maxBytes",
+        "max_bytes",
+        Size(1_048_576, _INT63, zero="no limit"),
+        0,
+        "How much of the disk all logs together may take: beyond it those of the jobs that ended first are removed.",
+    ),
+    Key(
+        "logs.maxAge",
+        "max_age_s",
+        Duration(1.0, 100 * 365 * DAY_S, zero="for ever"),
+        0.0,
+        "How long the log of a job that has ended is kept.",
+    ),
+    Key(
+        "logs.compressAfter",
+        "compress_after_s",
+        Duration(1.0, 100 * 365 * DAY_S, zero="never"),
+        0.0,
+        "How long after its job's end a log is compressed.",
     ),
 )

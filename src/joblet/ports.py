@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from joblet.domain.job import Ended, Job, JobId, Running
+from joblet.domain.retention import Space, StoredLog
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,21 +182,94 @@ class JobStore(Protocol):
         ...
 
 
+class NotKept(Exception):
+    """
+    The beginning of a log was removed, and with it the byte that was to be read.
+
+    Attributes:
+        first_bytes: Offset of the first byte that is kept.
+    """
+
+    def __init__(self, first_bytes: int) -> None:
+        super().__init__(f"the first {first_bytes} bytes are not kept any more")
+        self.first_bytes = first_bytes
+
+
 class LogStore(Protocol):
-    """The bytes of the jobs' logs, by offset."""
+    """The bytes of the jobs' logs, by offset: byte n stays byte n whatever is removed before it."""
 
     async def read(self, job_id: JobId, offset_bytes: int, max_bytes: int) -> bytes:
         """
         At most `max_bytes` of a job's log from an offset on.
 
         Empty when nothing is there (yet), also for a job without a log. Bytes that were
-        returned once are returned again for ever.
+        returned once are returned again until they are removed, and never become others.
+
+        Raises:
+            NotKept: The log's beginning was removed, this offset included.
+            LogDamaged: The bytes that are there are not those of the job.
         """
         ...
 
     def size_bytes(self, job_id: JobId) -> int:
-        """How far the log can be read now; 0 for a job without a log."""
+        """How far the log can be read now; 0 for a job without a log, or whose log was removed whole."""
         ...
+
+    def first_bytes(self, job_id: JobId) -> int:
+        """Offset of the first byte that is kept; 0 for a log that is whole, or not there."""
+        ...
+
+    async def offset_at(self, job_id: JobId, at_ns: int) -> int:
+        """
+        An offset that everything printed from this time on lies behind: the last one known; 0 when none is.
+
+        Args:
+            at_ns: Nanoseconds since the epoch.
+        """
+        ...
+
+    def refresh(self) -> None:
+        """Hold nothing on to logs that were removed or compressed meanwhile: their space is given back."""
+        ...
+
+
+class LogKeeper(Protocol):
+    """
+    The logs as files that take space: what retention does with them.
+
+    Of each log one call at a time. Each gives back what it freed, in bytes on the disk, and is done again
+    without harm: what a crash interrupted leaves a log that can be read as before or as after.
+
+    Calls that change a log raise OSError when the disk refuses (nothing is lost), and LogBusy.
+    """
+
+    async def stored(self) -> Sequence[StoredLog]:
+        """Every log there is."""
+        ...
+
+    async def mend(self, job_id: JobId) -> int:
+        """Finish, or undo, what was interrupted."""
+        ...
+
+    async def trim(self, job_id: JobId, first_bytes: int) -> int:
+        """Give back the space of a log's beginning, in whole blocks; it may still grow at its end."""
+        ...
+
+    async def compress(self, job_id: JobId) -> int:
+        """Make an archive of a log that grows no more: the same bytes at the same offsets."""
+        ...
+
+    async def remove(self, job_id: JobId) -> int:
+        """Remove a log and all that is known about it."""
+        ...
+
+    async def space(self) -> Space:
+        """How full the disk is that the logs lie on."""
+        ...
+
+
+class LogBusy(Exception):
+    """Another process works on this log; later it does not."""
 
 
 class Clock(Protocol):

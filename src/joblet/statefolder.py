@@ -35,8 +35,13 @@ class StateFolder:
 
     @property
     def logs(self) -> Path:
-        """A log per job, kept for ever."""
+        """A log per job, and what is known about it beside it."""
         return self.root / "logs"
+
+    @property
+    def log_metrics(self) -> Path:
+        """JSON: what the part that writes the logs counts, name by name."""
+        return self.root / "log-metrics.json"
 
     @property
     def run(self) -> Path:
@@ -86,6 +91,18 @@ class StateFolder:
     def log(self, job_id: str) -> Path:
         """The log of one job."""
         return self.logs / f"{job_id}.log"
+
+    def log_archive(self, job_id: str) -> Path:
+        """The same log compressed: instead of it, or not yet instead of it."""
+        return self.logs / f"{job_id}.log.z"
+
+    def log_kept(self, job_id: str) -> Path:
+        """Where the log begins now, once its beginning was removed."""
+        return self.logs / f"{job_id}.kept"
+
+    def log_times(self, job_id: str) -> Path:
+        """How long the log was when."""
+        return self.logs / f"{job_id}.times"
 
     def status(self, job_id: str) -> Path:
         """The status file of one job."""

@@ -113,21 +113,29 @@ _SIZE_UNITS: Final[Mapping[str, int]] = {"K": 1024, "M": 1024**2, "G": 1024**3}
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """An amount of memory, parsed to bytes. `least` and `most` are bytes."""
+    """
+    An amount of memory or of disk, parsed to bytes.
+
+    Args:
+        least, most: The range, both ends allowed.
+        zero: What 0 means, when 0 is allowed below `least`.
+    """
 
     least: int
     most: int
+    zero: str = ""
 
     @property
     def allowed(self) -> str:
         """See `Kind.allowed`."""
-        return f"bytes such as 524288, or with a unit such as 512KiB or 4MiB, from {self.least} to {self.most}"
+        zero = f", or 0 for {self.zero}" if self.zero else ""
+        return f"bytes such as 524288, or with a unit such as 512KiB or 4MiB, from {self.least} to {self.most}{zero}"
 
     def parse(self, scalar: Scalar) -> int:
         """See `Kind.parse`."""
         match = _SIZE.fullmatch(scalar.text)
         value = int(match[1]) * _SIZE_UNITS[match[2]] if match else _whole(scalar, "a size")
-        if not self.least <= value <= self.most:
+        if not (value == 0 and self.zero) and not self.least <= value <= self.most:
             raise NotAllowed(f"{scalar} is out of range")
         return value
 

@@ -33,6 +33,8 @@ SAMPLES: dict[type[JobletError], JobletError] = {
         errors.EngineUnavailable("the supervisor does not answer"),
         errors.ShuttingDown(),
         errors.SlowReader(JOB_ID, 30.0, 4096),
+        errors.LogPruned(JOB_ID, 4096),
+        errors.LogDamaged(JOB_ID, f"{JOB_ID}.log.z", "block 3 does not match its checksum"),
         errors.NotAvailable("RunWorkflow"),
         errors.StorageFailed("database or disk is full"),
     )

@@ -17,7 +17,8 @@ PUBLIC = {
     "AmbiguousJobId", "AsyncJobLog", "AsyncJobletClient", "BadAddress", "BadCredentials", "BadRequest",
     "CgroupSetupFailed", "ClientError", "Credentials", "EngineUnavailable", "InvalidCommand", "InvalidLimit",
     "InvalidRequest", "IsolationFailed", "Job", "JobLog", "JobNotFound", "JobNotRunning", "JobState", "JobStatus",
-    "JobletClient", "JobletError", "NoAnswer", "NotAllowed", "NotAvailable", "NotLinux", "ServerUnreachable",
+    "JobletClient", "JobletError", "LogDamaged", "LogPruned", "NoAnswer",
+    "NotAllowed", "NotAvailable", "NotLinux", "ServerUnreachable",
     "ShuttingDown", "SlowReader", "StoppedJob", "StorageFailed", "TooManyJobs", "Unauthenticated",
     "UnexpectedAnswer", "Usage",
 }  # fmt: skip

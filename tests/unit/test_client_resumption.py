@@ -47,6 +47,16 @@ def test_a_stream_that_brought_something_is_asked_for_again_at_once() -> None:
     assert position.offset_bytes == 15
 
 
+def test_a_piece_that_begins_elsewhere_says_so_and_all_others_follow_it() -> None:
+    position = Position(10)
+    assert not position.begun
+
+    position.read(5, 4096)
+    position.read(5)
+
+    assert (position.offset_bytes, position.begun) == (4106, True)
+
+
 def test_fruitless_streams_are_asked_for_ever_more_slowly_and_then_given_up() -> None:
     position = Position(0)
 

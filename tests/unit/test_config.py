@@ -56,6 +56,25 @@ def test_values_arrive_in_bytes_and_seconds(tmp_path: Path) -> None:
     assert loaded.joblet.cleanup_timeout_s == 0.1
 
 
+def test_how_long_logs_are_kept_is_said_in_sizes_and_durations_and_0_is_for_ever(tmp_path: Path) -> None:
+    loaded = config.read(
+        written(tmp_path, "logs: {maxBytesPerJob: 10MiB, maxBytes: 50G, maxAge: 720h, compressAfter: 0}")
+    )
+
+    logs = loaded.logs
+    assert (logs.max_bytes_per_job, logs.max_bytes) == (10 << 20, 50 << 30)
+    assert (logs.max_age_s, logs.compress_after_s) == (2_592_000.0, 0.0)
+    assert config.read(written(tmp_path, "logs: {maxBytes: 0, maxAge: 0}")).logs.max_bytes == 0
+
+
+@pytest.mark.parametrize(
+    "key", ["maxBytesPerJob: 4096", "maxBytes: 1", "maxAge: 10ms", "maxAge: 30d", "compressAfter: 1"]
+)
+def test_a_limit_of_logs_that_cannot_be_meant_is_refused(tmp_path: Path, key: str) -> None:
+    with pytest.raises(YamlInvalid, match=r"out of range|not a duration|no unit"):
+        config.read(written(tmp_path, f"logs: {{{key}}}"))
+
+
 def test_every_field_of_every_section_has_its_key() -> None:
     """The table and the dataclasses cannot drift."""
     sections = {

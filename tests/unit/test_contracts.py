@@ -6,19 +6,24 @@ from pathlib import Path
 import pytest
 
 from joblet.domain.job import JobId
+from joblet.logs.files import FileLogKeeper, LogFiles
+from joblet.logs.kept import fresh_name
 from joblet.logs.reader import FileLogStore
+from joblet.logs.times import TimeIndex
 from joblet.ports import Engine, JobStore
 from joblet.statefolder import StateFolder
 from joblet.storage.jobs import JobStoreConfig, open_job_store
 from joblet.testing.clock import VirtualClock
 from joblet.testing.contracts import engine as engine_contract
 from joblet.testing.contracts import job_store as job_store_contract
+from joblet.testing.contracts import log_keeper as log_keeper_contract
 from joblet.testing.contracts import log_store as log_store_contract
 from joblet.testing.contracts.engine import ENGINE_CONTRACT
 from joblet.testing.contracts.job_store import JOB_STORE_CONTRACT, NEEDS_A_DISK
+from joblet.testing.contracts.log_keeper import LOG_KEEPER_CONTRACT
 from joblet.testing.contracts.log_store import LOG_STORE_CONTRACT
 from joblet.testing.engine import FakeEngine
-from joblet.testing.logs import FakeLogStore
+from joblet.testing.logs import FakeLogKeeper, FakeLogStore
 
 
 @dataclass
@@ -46,12 +51,28 @@ class FileStoreSubject:
         return open_job_store(JobStoreConfig(self.path))
 
 
-@dataclass
 class FakeLogSubject:
-    store: FakeLogStore = field(default_factory=FakeLogStore)
+    def __init__(self) -> None:
+        self.store = FakeLogStore()
+        self.keeper = FakeLogKeeper(self.store)
 
     def append(self, job_id: JobId, data: bytes) -> None:
         self.store.append(job_id, data)
+
+    def note_time(self, job_id: JobId, now_ns: int) -> None:
+        self.store.note_time(job_id, now_ns)
+
+    def interrupt(self, job_id: JobId) -> None:
+        self.store.interrupt(job_id)
+
+    async def trim(self, job_id: JobId, first_bytes: int) -> None:
+        await self.keeper.trim(job_id, first_bytes)
+
+    async def compress(self, job_id: JobId) -> None:
+        await self.keeper.compress(job_id)
+
+    async def remove(self, job_id: JobId) -> None:
+        await self.keeper.remove(job_id)
 
 
 class FileLogSubject:
@@ -59,10 +80,31 @@ class FileLogSubject:
         folder.create()
         self.folder = folder
         self.store = FileLogStore(folder, open_max=16)
+        self.keeper = FileLogKeeper(LogFiles(folder))
 
     def append(self, job_id: JobId, data: bytes) -> None:
         with self.folder.log(job_id).open("ab") as file:
             file.write(data)
+
+    def note_time(self, job_id: JobId, now_ns: int) -> None:
+        index = TimeIndex(self.folder.log_times(job_id))
+        index.grew(now_ns, self.folder.log(job_id).stat().st_size)
+
+    def interrupt(self, job_id: JobId) -> None:
+        fresh_name(self.folder.log_archive(job_id)).write_bytes(b"half an archi")
+
+    async def trim(self, job_id: JobId, first_bytes: int) -> None:
+        await self.keeper.trim(job_id, first_bytes)
+
+    async def compress(self, job_id: JobId) -> None:
+        await self.keeper.compress(job_id)
+
+    async def remove(self, job_id: JobId) -> None:
+        await self.keeper.remove(job_id)
+
+    def close(self) -> None:
+        self.store.close()
+        self.keeper.close()
 
 
 @pytest.mark.parametrize("check", ENGINE_CONTRACT, ids=lambda check: check.__name__)
@@ -93,7 +135,20 @@ async def test_the_fake_log_store(check: object) -> None:
 async def test_the_log_files(check: object, tmp_path: Path) -> None:
     subject = FileLogSubject(StateFolder(tmp_path))
     await check(subject)  # type: ignore[operator]
-    subject.store.close()
+    subject.close()
+
+
+@pytest.mark.parametrize("check", LOG_KEEPER_CONTRACT, ids=lambda check: check.__name__)
+async def test_the_fake_keeper_of_logs(check: object) -> None:
+    await check(FakeLogSubject())  # type: ignore[operator]
+
+
+@pytest.mark.real_time
+@pytest.mark.parametrize("check", LOG_KEEPER_CONTRACT, ids=lambda check: check.__name__)
+async def test_the_keeper_of_the_log_files(check: object, tmp_path: Path) -> None:
+    subject = FileLogSubject(StateFolder(tmp_path))
+    await check(subject)  # type: ignore[operator]
+    subject.close()
 
 
 @pytest.mark.parametrize(
@@ -102,8 +157,9 @@ async def test_the_log_files(check: object, tmp_path: Path) -> None:
         (engine_contract, ENGINE_CONTRACT),
         (job_store_contract, JOB_STORE_CONTRACT),
         (log_store_contract, LOG_STORE_CONTRACT),
+        (log_keeper_contract, LOG_KEEPER_CONTRACT),
     ],
-    ids=["engine", "job store", "log store"],
+    ids=["engine", "job store", "log store", "log keeper"],
 )
 def test_every_check_of_a_contract_is_in_its_table(module: object, table: object) -> None:
     checks = {

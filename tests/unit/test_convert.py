@@ -178,4 +178,29 @@ def test_a_reason_with_bytes_that_are_no_text_can_be_sent() -> None:
 def test_a_chunk_encoded_by_hand_is_protobufs_own(length: int) -> None:
     payload = (bytes(range(256)) * (length // 256 + 1))[:length]
 
-    assert convert.encoded_chunk(payload) == pb.DataChunk(payload=payload).SerializeToString()
+    for offset in (0, 1, 127, 128, 1 << 20, 2**63 - 1):
+        encoded = convert.encoded_chunk(payload, offset)
+        assert encoded == pb.DataChunk(payload=payload, offset=offset).SerializeToString()
+        assert len(encoded) - length <= 16  # what the server leaves room for
+
+
+@pytest.mark.parametrize(
+    ("text", "at_ns"),
+    [
+        ("", 0),
+        ("2024-01-15T10:30:00Z", 1_705_314_600_000_000_000),
+        ("2024-01-15T11:30:00.25+01:00", 1_705_314_600_250_000_000),
+        ("1970-01-01T00:00:00.000001Z", 1000),
+    ],
+)
+def test_a_time_of_a_request_is_rfc_3339(text: str, at_ns: int) -> None:
+    assert convert.time_ns("since", text) == at_ns
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["10m", "2024-01-15", "2024-01-15T10:30:00", "1969-12-31T23:59:59Z", "0001-01-01T00:00:00+14:00", "x" * 5000],
+)
+def test_another_time_is_refused(text: str) -> None:
+    with pytest.raises(InvalidRequest, match="since must be an RFC 3339 time such as 2024-01-15T10:30:00Z"):
+        convert.time_ns("since", text)

@@ -9,6 +9,7 @@ from pathlib import Path
 from joblet import config
 from joblet.api.bootstrap import _log_settings
 from joblet.api.server import WireOptions
+from joblet.domain.retention import Rules
 from joblet.engine.supervised import SupervisorOptions
 from joblet.logs.options import arguments, log_settings
 from joblet.logs.overflow import Overflow, Policy
@@ -45,6 +46,17 @@ def test_how_the_server_talks() -> None:
         stall_timeout_s=CONFIGURED.logs.slow_reader_timeout_s,
     )
     assert CONFIGURED.logs.slow_reader_timeout_s == STALL_TIMEOUT_S
+
+
+def test_how_long_logs_are_kept() -> None:
+    logs = CONFIGURED.logs
+
+    assert Rules() == Rules(
+        max_bytes_per_job=logs.max_bytes_per_job,
+        max_bytes=logs.max_bytes,
+        max_age_s=logs.max_age_s,
+        compress_after_s=logs.compress_after_s,
+    )
 
 
 def test_how_a_supervisor_is_started() -> None:

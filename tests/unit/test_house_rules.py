@@ -67,7 +67,7 @@ MAY_IMPORT: Final[Mapping[str, frozenset[str]]] = {
     "joblet.rnx": frozenset({"domain", "client", "pki", "complaint"}),
     "joblet.admin": frozenset(
         {"domain", "config", "configkeys", "yamlfile", "pki", "statefolder", "serverlog", "engine", "supervisor"}
-        | {"complaint", "servicemanager"}
+        | {"complaint", "servicemanager", "logs.files", "ports", "storage.jobs", "yamlkinds"}  # the last: `joblet logs`
     ),
     "joblet.admin.serve": frozenset({"admin", "config", "complaint", "api.bootstrap"}),
     "joblet.testing": frozenset({"domain", "ports", "services", "storage", "logs", "engine", "statefolder"}),

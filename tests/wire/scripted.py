@@ -35,6 +35,7 @@ class ScriptedJob:
         ends: Set when it has ended; a followed log waits for it. None: it has ended from the beginning.
         followed: Set when a client waits for its end.
         before_piece: Called with the offset before each piece of the log is sent.
+        first_bytes: Everything before it is not kept any more.
     """
 
     id: str = JOB_ID
@@ -47,6 +48,7 @@ class ScriptedJob:
     ends: threading.Event | None = None
     followed: threading.Event = field(default_factory=threading.Event)
     before_piece: Callable[[int], None] = lambda offset: None
+    first_bytes: int = 0
 
     @property
     def ended(self) -> bool:
@@ -114,9 +116,13 @@ class Scripted:
         self._take(request, context)
         self._find(request.id, context)
         job = self.job
-        for offset in range(request.offset, len(job.log), job.piece_bytes):
+        begin = max(request.offset, job.first_bytes)
+        if request.tail:
+            begin = max(begin, len(job.log) - sum(map(len, job.log.splitlines(keepends=True)[-request.tail :])))
+        for offset in range(begin, len(job.log), job.piece_bytes):
             job.before_piece(offset)
-            yield pb.DataChunk(payload=job.log[offset : offset + job.piece_bytes])
+            told = offset if offset == begin != request.offset else 0
+            yield pb.DataChunk(payload=job.log[offset : offset + job.piece_bytes], offset=told)
         if job.ends is not None and not request.noFollow:
             job.followed.set()
             assert job.ends.wait(DEADLINE_S)

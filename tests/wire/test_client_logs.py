@@ -8,6 +8,7 @@ import asyncio
 import random
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,54 @@ def test_an_async_log_goes_on_after_its_connection_was_cut(
     script.job = cuts(proxy, 0, 300_000, 700_000)
 
     assert asyncio.run(a_whole_log(proxy.address, credentials)) == LOG
+
+
+def test_a_log_without_its_beginning_is_counted_from_where_it_begins(
+    script: Scripted, proxy: CuttingProxy, credentials: Credentials
+) -> None:
+    """Also after the connection was cut: byte n stays byte n."""
+    script.job = cuts(proxy, 0, 300_000)
+    script.job.first_bytes = 65_536
+
+    with JobletClient(proxy.address, credentials) as client:
+        log = client.get_job_logs(JOB_ID)
+        first = next(log)
+        assert log.offset_bytes - len(first) == 65_536
+        assert first + b"".join(log) == LOG[65_536:]
+        assert log.offset_bytes == len(LOG)
+
+
+def test_a_tail_is_asked_for_until_its_first_piece_and_then_by_offset(
+    script: Scripted, proxy: CuttingProxy, credentials: Credentials
+) -> None:
+    """A tail that is asked for again after half of it would begin anew."""
+    script.job = cuts(proxy, 0, 60_000)
+    script.job.log = b"line 56789\n" * 10_000
+    since = datetime(2024, 1, 15, 10, 30, tzinfo=UTC)
+
+    with JobletClient(proxy.address, credentials) as client:
+        read = b"".join(client.get_job_logs(JOB_ID, tail_lines=9000, since=since))
+
+    assert read == b"line 56789\n" * 9000
+    asked = [request for request in script.asked if isinstance(request, pb.GetJobLogsReq)]
+    assert len(asked) >= 2
+    for request in asked:
+        assert (request.tail, request.since) == ((9000, "2024-01-15T10:30:00Z") if not request.offset else (0, ""))
+
+
+async def a_tail(address: str, credentials: Credentials) -> tuple[bytes, int]:
+    async with AsyncJobletClient(address, credentials) as client:
+        log = client.get_job_logs(JOB_ID, tail_lines=2)
+        read = b"".join([chunk async for chunk in log])
+        return read, log.offset_bytes
+
+
+def test_an_async_tail_is_counted_from_where_it_begins(
+    script: Scripted, proxy: CuttingProxy, credentials: Credentials
+) -> None:
+    script.job = ScriptedJob(log=b"one\ntwo\nthree\n")
+
+    assert asyncio.run(a_tail(proxy.address, credentials)) == (b"two\nthree\n", 14)
 
 
 def test_a_log_whose_server_does_not_come_back_says_where_it_broke_off(

@@ -15,6 +15,7 @@ from served import Served, a_server, read_all, refusal
 
 from joblet.api.server import WireOptions
 from joblet.domain.job import Job
+from joblet.testing.logs import FakeLogKeeper
 from joblet.testing.programs import Prints, Sleeps, prints, runs_forever
 from joblet.wire import joblet_pb2 as pb
 
@@ -79,6 +80,56 @@ async def test_a_part_of_the_log_can_be_asked_for(
         assert await read_all(viewer.GetJobLogs(request)) == expected
 
 
+async def test_a_piece_says_where_it_begins_when_that_is_not_where_it_was_expected(
+    authority: Authority, certificates: dict[str, Credentials]
+) -> None:
+    """A beginning that was removed, and a tail; a piece that follows the one before it says nothing."""
+    async with a_server(authority, chunk_bytes=10_000) as served, served.client(certificates["viewer"]) as viewer:
+        job = await ended(served, BYTES[:30_000])
+        await FakeLogKeeper(served.engine.logs).trim(job.id, 8192)
+
+        async def begins(offset: int = 0, tail: int = 0) -> list[int]:
+            request = pb.GetJobLogsReq(id=job.id, offset=offset, tail=tail)
+            return [chunk.offset async for chunk in viewer.GetJobLogs(request)]
+
+        assert await begins() == [8192, 0, 0]
+        assert await begins(offset=8192) == [0, 0, 0]
+        assert await begins(offset=29_000) == [0]
+        assert await begins(tail=1) == [BYTES.rindex(b"\n", 0, 30_000) + 1]
+
+
+async def test_a_log_that_was_removed_is_out_of_range_and_its_length_stays(
+    authority: Authority, certificates: dict[str, Credentials]
+) -> None:
+    async with a_server(authority) as served, served.client(certificates["viewer"]) as viewer:
+        job = await ended(served, b"0123456789")
+        await FakeLogKeeper(served.engine.logs).remove(job.id)
+
+        stream = viewer.GetJobLogs(pb.GetJobLogsReq(id=job.id))
+        with pytest.raises(aio.AioRpcError):
+            await read_all(stream)
+
+        assert await refusal(stream) == (
+            StatusCode.OUT_OF_RANGE,
+            f"the log of job {job.id} is not kept any more: its 10 bytes were removed to make room",
+        )
+        assert (await viewer.GetJobStatus(pb.GetJobStatusReq(id=job.id))).logBytes == 10
+        assert await read_all(viewer.GetJobLogs(pb.GetJobLogsReq(id=job.id, offset=10))) == b""
+
+
+async def test_a_time_that_is_none_is_refused(authority: Authority, certificates: dict[str, Credentials]) -> None:
+    async with a_server(authority) as served, served.client(certificates["viewer"]) as viewer:
+        job = await ended(served, b"x")
+
+        stream = viewer.GetJobLogs(pb.GetJobLogsReq(id=job.id, since="yesterday"))
+        with pytest.raises(aio.AioRpcError):
+            await read_all(stream)
+
+        code, details = await refusal(stream)
+        assert code is StatusCode.INVALID_ARGUMENT
+        assert details == "invalid request: since must be an RFC 3339 time such as 2024-01-15T10:30:00Z"
+
+
 async def test_without_follow_the_log_of_a_running_job_ends_at_what_is_there(
     authority: Authority, certificates: dict[str, Credentials]
 ) -> None:
@@ -130,7 +181,7 @@ async def test_a_thousand_streams_are_open_at_once(authority: Authority, certifi
 
     everything = {first.payload + later for first, later in zip(begun, rest, strict=True)}
     assert len(everything) == 1
-    assert everything.pop() == bytes(served.engine.logs._logs[job.id])
+    assert everything.pop() == served.engine.logs.whole(job.id)
 
 
 async def test_clients_that_vanish_leave_nothing_behind(

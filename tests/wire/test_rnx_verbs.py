@@ -8,6 +8,7 @@ import base64
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import grpc
@@ -198,6 +199,56 @@ def test_a_log_as_json_is_one_piece_a_line(rnx: Rnx, script: Scripted) -> None:
 
     assert [piece["offset"] for piece in pieces] == [0, 100_000, 200_000]
     assert b"".join(base64.b64decode(piece["payload"]) for piece in pieces) == BINARY
+
+
+def test_a_log_whose_beginning_is_not_kept_says_so_and_goes_on(rnx: Rnx, script: Scripted) -> None:
+    script.job = ScriptedJob(log=BINARY, first_bytes=8192)
+
+    done = rnx("log", JOB_ID)
+
+    assert (done.status, done.out) == (0, BINARY[8192:])
+    assert done.err.splitlines()[1:] == ["Note: the first 8192 bytes are not kept any more"]
+    assert json.loads(rnx("log", JOB_ID, "--output=json").out.splitlines()[0])["offset"] == 8192
+    assert "the first 8192 bytes are not kept" in rnx("run", "--follow", "true").err
+
+
+def test_a_part_of_a_log_is_asked_for_as_such_and_needs_no_note(rnx: Rnx, script: Scripted) -> None:
+    script.job = ScriptedJob(log=b"one\ntwo\nthree\n", first_bytes=4)
+
+    done = rnx("log", "--tail", "1", "--since=2024-01-15T11:30:00+01:00", JOB_ID)
+
+    assert done.out == b"three\n"
+    assert len(done.err.splitlines()) == 1
+    assert script.asked[-1] == pb.GetJobLogsReq(id=JOB_ID, tail=1, since="2024-01-15T10:30:00Z")
+
+
+def test_since_so_long_ago_is_a_time_by_this_machines_clock(rnx: Rnx, script: Scripted) -> None:
+    before = datetime.now(UTC)
+
+    rnx("log", "--since=90m", JOB_ID)
+
+    since = datetime.fromisoformat(script.asked[-1].since)
+    assert timedelta(0) <= since - (before - timedelta(minutes=90)) < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(
+    "flag", ["--since=yesterday", "--since=2024-01-15", "--since=10x", "--since=0s", "--tail=-1", "--tail=x"]
+)
+def test_a_part_of_a_log_that_cannot_be_meant_is_refused(rnx: Rnx, script: Scripted, flag: str) -> None:
+    done = rnx("log", flag, JOB_ID)
+
+    assert done.status == 2
+    assert flag.partition("=")[0] in done.err
+    assert script.asked == []
+
+
+def test_a_log_that_was_removed_is_an_error_in_words(rnx: Rnx, script: Scripted) -> None:
+    words = f"the log of job {JOB_ID} is not kept any more: its 10 bytes were removed to make room"
+    script.refusal = (grpc.StatusCode.OUT_OF_RANGE, words)
+
+    done = rnx("log", JOB_ID)
+
+    assert (done.status, done.err) == (1, f"Error: {words}\n")
 
 
 @pytest.mark.parametrize(("exit_code", "status"), [(0, 0), (3, 3), (137, 137), (-1, 255)])

@@ -24,6 +24,7 @@ VERBS: Final[Mapping[str, str]] = {
     "down": "end every job, process and mount of a server",
     "certs": "make and inspect certificates",
     "config": "show and check the configuration",
+    "logs": "count the logs of jobs, and remove what is too old or too much",
     "doctor": "examine this machine and say what is missing",
     "demo": "run one real job on a server of its own",
 }

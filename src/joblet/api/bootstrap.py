@@ -26,7 +26,9 @@ from joblet.api import handshakes, tls
 from joblet.complaint import Complaint, why
 from joblet.config import Config, without_effect
 from joblet.domain.limits import Machine
+from joblet.domain.retention import Rules
 from joblet.engine.supervised import SupervisedEngine, SupervisorOptions
+from joblet.logs.files import FileLogKeeper, LogFiles
 from joblet.logs.overflow import Overflow, Policy
 from joblet.logs.reader import FileLogStore
 from joblet.logs.system import LogSettings
@@ -36,6 +38,7 @@ from joblet.serverlog import FromLibraries, Level, ServerLog, Stderr
 from joblet.services.jobs import Jobs
 from joblet.services.logs import CHUNK_BYTES, Logs
 from joblet.services.request import JobDefaults
+from joblet.services.retention import Retention
 from joblet.statefolder import StateFolder
 from joblet.storage.jobs import JobStoreConfig, open_job_store
 
@@ -121,6 +124,10 @@ async def serve(
         await _attached(jobs, consumer, ending)
         if ending.is_set():
             return
+        keeper = FileLogKeeper(LogFiles(folder))
+        closing.callback(keeper.close)
+        retention = Retention(jobs, logs, log_store, keeper, RealClock(), log, _rules(config))
+        closing.push_async_callback(_end, asyncio.create_task(retention.run(), name="retention"))
         credentials = tls.server_credentials(certs_dir, certificates, log)
         port = await server.start(address, credentials)
         closing.push_async_callback(server.stop)
@@ -228,6 +235,17 @@ def _defaults(config: Config) -> JobDefaults:
         io_max_bytes_per_s=config.joblet.default_io_bytes_per_s,
         timeout_s=config.joblet.job_timeout_s,
         max_concurrent_jobs=config.joblet.max_concurrent_jobs,
+    )
+
+
+def _rules(config: Config) -> Rules:
+    """The configuration in the words of retention."""
+    logs = config.logs
+    return Rules(
+        max_bytes_per_job=logs.max_bytes_per_job,
+        max_bytes=logs.max_bytes,
+        max_age_s=logs.max_age_s,
+        compress_after_s=logs.compress_after_s,
     )
 
 

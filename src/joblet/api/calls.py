@@ -234,12 +234,14 @@ _LINE: Final = {
     StatusCode.CANCELLED: (Level.INFO, "call cancelled"),
     StatusCode.NOT_FOUND: (Level.INFO, "call refused"),
     StatusCode.INVALID_ARGUMENT: (Level.INFO, "call refused"),
+    StatusCode.OUT_OF_RANGE: (Level.INFO, "call refused"),
     StatusCode.UNIMPLEMENTED: (Level.INFO, "call refused"),
     StatusCode.RESOURCE_EXHAUSTED: (Level.WARN, "call refused"),
     StatusCode.UNAVAILABLE: (Level.WARN, "call refused"),
     StatusCode.UNAUTHENTICATED: (Level.ERROR, "authentication failed"),
     StatusCode.PERMISSION_DENIED: (Level.WARN, "call not allowed"),
     StatusCode.INTERNAL: (Level.ERROR, "call failed"),
+    StatusCode.DATA_LOSS: (Level.ERROR, "call failed"),
 }
 
 

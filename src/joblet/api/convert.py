@@ -9,6 +9,7 @@ Source: proto/joblet.proto; API specification, "Message Types".
 
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from joblet.domain.errors import InvalidRequest
@@ -19,6 +20,7 @@ from joblet.wire import joblet_pb2 as pb
 
 _INT32_MAX: Final = 2**31 - 1
 _NS_PER_S: Final = 1_000_000_000
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def job_request(request: pb.RunJobReq) -> JobRequest:
@@ -165,18 +167,41 @@ def _text(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def encoded_chunk(payload: bytes) -> bytes:
+def time_ns(field: str, text: str) -> int:
+    """
+    An RFC 3339 time in nanoseconds since the epoch; 0 for an empty text.
+
+    Raises:
+        InvalidRequest: It is none, or before 1970.
+    """
+    if not text:
+        return 0
+    try:
+        time_ = datetime.fromisoformat(text)
+    except ValueError:
+        time_ = datetime.min
+    if time_.tzinfo is None or (since := time_ - _EPOCH) < timedelta(0):
+        raise InvalidRequest(f"{field} must be an RFC 3339 time such as 2024-01-15T10:30:00Z")
+    return since // timedelta(microseconds=1) * 1000
+
+
+def encoded_chunk(payload: bytes, offset_bytes: int = 0) -> bytes:
     """
     A DataChunk on the wire, with one copy of the payload instead of protobuf's two: a log is MiBs of them.
 
     Source: protobuf encoding: key 0x0a (field 1, wire type 2), the length as a varint, the bytes; nothing when empty.
+    Key 0xa0 0x06 (field 100, wire type 0), the number as a varint; nothing when 0.
     """
-    if not payload:
-        return b""
-    left = len(payload)
-    key_and_length = bytearray(b"\x0a")
-    while left > 0x7F:
-        key_and_length.append(left & 0x7F | 0x80)
-        left >>= 7
-    key_and_length.append(left)
-    return b"".join((key_and_length, payload))
+    parts = [b"\x0a", _varint(len(payload)), payload] if payload else []
+    if offset_bytes:
+        parts += [b"\xa0\x06", _varint(offset_bytes)]
+    return b"".join(parts)
+
+
+def _varint(number: int) -> bytes:
+    encoded = bytearray()
+    while number > 0x7F:
+        encoded.append(number & 0x7F | 0x80)
+        number >>= 7
+    encoded.append(number)
+    return bytes(encoded)

@@ -28,7 +28,7 @@ from joblet.wire import joblet_pb2, joblet_pb2_grpc
 
 JOBLET_SERVICES: Final = tuple(service.full_name for service in joblet_pb2.DESCRIPTOR.services_by_name.values())
 
-# A message is its field's tag and length (5 bytes for less than 256 MiB) around the piece of the log.
+# A message is the tag and length of its piece of the log (5 bytes for less than 256 MiB), and perhaps an offset (11).
 CHUNK_OVERHEAD_BYTES: Final = 16
 
 # How long calls may take to finish once the server is asked to end; a job's set-up takes milliseconds, a stop 200.

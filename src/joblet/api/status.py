@@ -24,6 +24,8 @@ CODE: Final[Mapping[type[JobletError], StatusCode]] = {
     errors.InvalidRequest: StatusCode.INVALID_ARGUMENT,
     errors.TooManyJobs: StatusCode.RESOURCE_EXHAUSTED,
     errors.SlowReader: StatusCode.RESOURCE_EXHAUSTED,
+    errors.LogPruned: StatusCode.OUT_OF_RANGE,
+    errors.LogDamaged: StatusCode.DATA_LOSS,
     errors.CgroupSetupFailed: StatusCode.INTERNAL,
     errors.IsolationFailed: StatusCode.INTERNAL,
     errors.NotLinux: StatusCode.INTERNAL,

@@ -8,6 +8,7 @@ Source: API specification, "API Methods".
 import asyncio
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar, cast
 
@@ -174,18 +175,29 @@ class AsyncJobletClient:
         """
         return convert.stopped_job(await self._call(self._stub.StopJob, convert.stop_request(job_id)))
 
-    def get_job_logs(self, job_id: str, *, offset_bytes: int = 0, follow: bool = True) -> "AsyncJobLog":
+    def get_job_logs(
+        self,
+        job_id: str,
+        *,
+        offset_bytes: int = 0,
+        tail_lines: int = 0,
+        since: datetime | None = None,
+        follow: bool = True,
+    ) -> "AsyncJobLog":
         """
         The job's output, byte for byte: `async for chunk in client.get_job_logs(job_id)`.
 
-        The server is asked when the first chunk is, so its errors (JobNotFound, AmbiguousJobId, NotAllowed)
-        are raised there.
+        The server is asked when the first chunk is, so its errors (JobNotFound, AmbiguousJobId, NotAllowed,
+        LogPruned, LogDamaged) are raised there.
 
         Args:
-            offset_bytes: The first byte wanted.
+            offset_bytes: The first byte wanted. Byte n is the same for ever; where the log's beginning is not kept
+                any more, the first chunk begins later, and the log's `offset_bytes` says where.
+            tail_lines: Only the last so many lines of what is there now, and what comes after; 0: everything.
+            since: Only what was printed from then on, give or take a second and a line.
             follow: Wait for more until the job has ended; else end at what is there now.
         """
-        return AsyncJobLog(self, job_id, offset_bytes=offset_bytes, follow=follow)
+        return AsyncJobLog(self, job_id, offset_bytes=offset_bytes, tail_lines=tail_lines, since=since, follow=follow)
 
     async def wait(self, job_id: str) -> JobStatus:
         """
@@ -234,11 +246,22 @@ class AsyncJobLog:
     tells where to go on.
     """
 
-    def __init__(self, client: AsyncJobletClient, job_id: str, *, offset_bytes: int, follow: bool) -> None:
+    def __init__(
+        self,
+        client: AsyncJobletClient,
+        job_id: str,
+        *,
+        offset_bytes: int,
+        follow: bool,
+        tail_lines: int = 0,
+        since: datetime | None = None,
+    ) -> None:
         self.job_id = job_id
         self._client = client
         self._position = Position(offset_bytes)
         self._follow = follow
+        self._tail_lines = tail_lines
+        self._since = since
         self._chunks = self._read()
 
     @property
@@ -283,12 +306,18 @@ class AsyncJobLog:
         now_s = asyncio.get_running_loop().time
         while True:
             began_s = now_s()
-            request = convert.logs_request(self.job_id, position.offset_bytes, follow=self._follow)
+            request = convert.logs_request(
+                self.job_id,
+                position.offset_bytes,
+                tail_lines=0 if position.begun else self._tail_lines,
+                since=None if position.begun else self._since,
+                follow=self._follow,
+            )
             stream = client._stub.GetJobLogs(request)
             try:
                 async for chunk in stream:
                     payload = chunk.payload  # each look at it is a copy
-                    position.read(len(payload))
+                    position.read(len(payload), chunk.offset)
                     yield payload
                 return
             except aio.AioRpcError as error:

@@ -82,9 +82,17 @@ def stop_request(job_id: str) -> pb.StopJobReq:
     return pb.StopJobReq(id=_id(job_id))
 
 
-def logs_request(job_id: str, offset_bytes: int, *, follow: bool) -> pb.GetJobLogsReq:
-    """See `status_request`."""
-    return pb.GetJobLogsReq(id=_id(job_id), offset=offset_bytes, noFollow=not follow)
+def logs_request(
+    job_id: str, offset_bytes: int, *, tail_lines: int = 0, since: datetime | None = None, follow: bool
+) -> pb.GetJobLogsReq:
+    """See `status_request`. A time without a zone is this machine's."""
+    return pb.GetJobLogsReq(
+        id=_id(job_id),
+        offset=offset_bytes,
+        tail=tail_lines,
+        since="" if since is None else since.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+        noFollow=not follow,
+    )
 
 
 def _id(job_id: str) -> str:

@@ -79,6 +79,8 @@ _WORDS: Final[tuple[tuple[type[JobletError], str, str], ...]] = (
     (errors.InvalidRequest, "INVALID_ARGUMENT", "invalid request: "),
     (errors.TooManyJobs, "RESOURCE_EXHAUSTED", "too many jobs: "),
     (errors.SlowReader, "RESOURCE_EXHAUSTED", "slow client removed: "),
+    (errors.LogPruned, "OUT_OF_RANGE", r"the log of job .* is not kept any more: "),
+    (errors.LogDamaged, "DATA_LOSS", r"the log of job .* is damaged: "),
     (errors.CgroupSetupFailed, "INTERNAL", "cgroup setup failed: "),
     (errors.IsolationFailed, "INTERNAL", "failed to create isolated environment: "),
     (errors.NotLinux, "INTERNAL", "job execution requires Linux server "),

@@ -62,15 +62,24 @@ class Position:
     Args:
         offset_bytes: The next byte wanted.
         fruitless: Streams in a row that were lost soon and brought nothing.
+        begun: Something has arrived: from then on the offset alone says what is wanted, and no longer a number of
+            lines or a time.
     """
 
     offset_bytes: int
     fruitless: int = 0
+    begun: bool = False
 
-    def read(self, size_bytes: int) -> None:
-        """So many more bytes have arrived."""
-        self.offset_bytes += size_bytes
+    def read(self, size_bytes: int, begins_at: int = 0) -> None:
+        """
+        So many more bytes have arrived.
+
+        Args:
+            begins_at: Their offset, when it is not the one wanted; else 0.
+        """
+        self.offset_bytes = (begins_at or self.offset_bytes) + size_bytes
         self.fruitless = 0
+        self.begun = True
 
     def lost(self, lasted_s: float) -> float | None:
         """

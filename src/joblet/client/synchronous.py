@@ -8,6 +8,7 @@ Source: API specification, "API Methods".
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -174,19 +175,38 @@ class JobletClient:
         """
         return convert.stopped_job(self._call(self._stub.StopJob, convert.stop_request(job_id)))
 
-    def get_job_logs(self, job_id: str, *, offset_bytes: int = 0, follow: bool = True) -> "JobLog":
+    def get_job_logs(
+        self,
+        job_id: str,
+        *,
+        offset_bytes: int = 0,
+        tail_lines: int = 0,
+        since: datetime | None = None,
+        follow: bool = True,
+    ) -> "JobLog":
         """
         The job's output, byte for byte: `for chunk in client.get_job_logs(job_id)`.
 
         Args:
-            offset_bytes: The first byte wanted.
+            offset_bytes: The first byte wanted. Byte n is the same for ever; where the log's beginning is not kept
+                any more, the first chunk begins later, and the log's `offset_bytes` says where.
+            tail_lines: Only the last so many lines of what is there now, and what comes after; 0: everything.
+            since: Only what was printed from then on, give or take a second and a line.
             follow: Wait for more until the job has ended; else end at what is there now.
 
         Raises:
-            JobNotFound, AmbiguousJobId, NotAllowed: As the server says, here and now.
+            JobNotFound, AmbiguousJobId, NotAllowed: As the server says, here and now. (LogPruned, LogDamaged: at
+                the chunk that is not there.)
             ClientError: There was no answer.
         """
-        return JobLog(self, self.get_job_status(job_id).id, offset_bytes=offset_bytes, follow=follow)
+        return JobLog(
+            self,
+            self.get_job_status(job_id).id,
+            offset_bytes=offset_bytes,
+            tail_lines=tail_lines,
+            since=since,
+            follow=follow,
+        )
 
     def wait(self, job_id: str) -> JobStatus:
         """
@@ -237,11 +257,22 @@ class JobLog:
     tells where to go on.
     """
 
-    def __init__(self, client: JobletClient, job_id: str, *, offset_bytes: int, follow: bool) -> None:
+    def __init__(
+        self,
+        client: JobletClient,
+        job_id: str,
+        *,
+        offset_bytes: int,
+        follow: bool,
+        tail_lines: int = 0,
+        since: datetime | None = None,
+    ) -> None:
         self.job_id = job_id
         self._client = client
         self._position = Position(offset_bytes)
         self._follow = follow
+        self._tail_lines = tail_lines
+        self._since = since
         self._stream: ResponseStream[pb.DataChunk] | None = None
         self._closed = False
         self._chunks = self._read()
@@ -284,14 +315,20 @@ class JobLog:
         client, position = self._client, self._position
         while not self._closed:
             began_s = time.monotonic()
-            request = convert.logs_request(self.job_id, position.offset_bytes, follow=self._follow)
+            request = convert.logs_request(
+                self.job_id,
+                position.offset_bytes,
+                tail_lines=0 if position.begun else self._tail_lines,
+                since=None if position.begun else self._since,
+                follow=self._follow,
+            )
             self._stream = client._stub.GetJobLogs(request)
             if self._closed:  # meanwhile, by another thread
                 self._stream.cancel()
             try:
                 for chunk in self._stream:
                     payload = chunk.payload  # each look at it is a copy
-                    position.read(len(payload))
+                    position.read(len(payload), chunk.offset)
                     yield payload
                 return
             except grpc.RpcError as error:

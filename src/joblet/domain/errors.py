@@ -122,6 +122,22 @@ class SlowReader(JobletError):
         )
 
 
+class LogPruned(JobletError):
+    """The job's log was removed to make room; its record was not."""
+
+    def __init__(self, job_id: str, log_bytes: int) -> None:
+        super().__init__(
+            f"the log of job {job_id} is not kept any more: its {log_bytes} bytes were removed to make room"
+        )
+
+
+class LogDamaged(JobletError):
+    """The file that holds the job's log cannot be trusted any more."""
+
+    def __init__(self, job_id: str, file_name: str, why: str) -> None:
+        super().__init__(f"the log of job {job_id} is damaged: {file_name}: {why}")
+
+
 class NotAvailable(JobletError):
     """The call is declared but this server does not offer it yet."""
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from joblet.rnx.connection import connected
 from joblet.rnx.flags import BadUsage, Flag, Values, Verb
+from joblet.rnx.log import missing
 from joblet.rnx.output import MIB, Output, job_object, json_text, started_lines, status_object
 from joblet.rnx.wait import ended_lines, exit_status
 
@@ -129,7 +130,11 @@ def _follow(client: "JobletClient", job: "Job", output: Output) -> int:
     previous = signal.signal(signal.SIGTERM, _on_sigterm)
     try:
         output.note(json_text(job_object(job))) if output.as_json else output.note(*started_lines(job))
-        for chunk in client.get_job_logs(job.id):
+        log, expected_bytes = client.get_job_logs(job.id), 0
+        for chunk in log:
+            if (begin_bytes := log.offset_bytes - len(chunk)) != expected_bytes:
+                output.note(missing(expected_bytes, begin_bytes))
+            expected_bytes = log.offset_bytes
             output.data(chunk)
         status = client.wait(job.id)
     except KeyboardInterrupt:

@@ -9,13 +9,15 @@ Source: API specification, "GetJobLogs", "Streaming Behavior".
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final, Self
 
-from joblet.domain.errors import InvalidRequest, SlowReader
+from joblet.domain.errors import InvalidRequest, LogPruned, SlowReader
 from joblet.domain.job import Ended, Job, JobId
-from joblet.ports import Engine, Journal, LogStore
+from joblet.ports import Engine, Journal, LogStore, NotKept
 from joblet.services.jobs import Jobs
+from joblet.services.logplaces import line_at, tail_offset
 
 CHUNK_BYTES: Final = 1024 * 1024
 STALL_TIMEOUT_S: Final = 30.0
@@ -52,17 +54,25 @@ class LogStream(AsyncIterator[bytes]):
     Attributes:
         job_id: The full id.
         offset_bytes: Of the first byte not yet handed out.
+        begins_at: Offset of the piece handed out last, when it is not the byte that was next: because of what was
+            asked for, or because what lay between is not kept any more. Else 0.
     """
 
-    def __init__(self, logs: "Logs", job_id: JobId, *, offset_bytes: int, tail_lines: int, follow: bool) -> None:
+    def __init__(
+        self, logs: "Logs", job_id: JobId, *, offset_bytes: int, tail_lines: int, since_ns: int, follow: bool
+    ) -> None:
         self.job_id = job_id
         self.offset_bytes = offset_bytes
+        self.begins_at = 0
+        self._next_bytes = offset_bytes
         self._logs = logs
         self._tail_lines = tail_lines
+        self._since_ns = since_ns
         # Where a reader that does not follow stops: a job that prints without end must not hold it for ever.
         self._until: int | None = None if follow else logs.size_bytes(job_id)
         self._log_bytes: int | None = None
         self._watch: _Watch | None = None
+        self._begun = False
         self._closed = False
 
     def __aiter__(self) -> Self:
@@ -73,9 +83,10 @@ class LogStream(AsyncIterator[bytes]):
         if self._closed:
             raise StopAsyncIteration
         try:
-            if self._tail_lines:
-                lines, self._tail_lines = self._tail_lines, 0
-                self.offset_bytes = await self._logs.tail_offset(self.job_id, lines, not_before=self.offset_bytes)
+            if not self._begun:
+                self._begun = True
+                self._logs.begin(self.job_id)
+                await self._find_beginning()
             chunk = await self._next()
         except BaseException:
             await self.aclose()
@@ -83,7 +94,8 @@ class LogStream(AsyncIterator[bytes]):
         if not chunk:
             await self.aclose()
             raise StopAsyncIteration
-        self.offset_bytes += len(chunk)
+        self.begins_at = self.offset_bytes if self.offset_bytes != self._next_bytes else 0
+        self._next_bytes = self.offset_bytes = self.offset_bytes + len(chunk)
         return chunk
 
     async def __aenter__(self) -> Self:
@@ -94,16 +106,44 @@ class LogStream(AsyncIterator[bytes]):
 
     async def aclose(self) -> None:
         """This reader wants no more. Harmless when repeated."""
+        if self._begun and not self._closed:
+            self._logs.end(self.job_id)
         self._closed = True
         if self._watch is not None:
             self._logs.leave(self.job_id, self._watch)
             self._watch = None
 
+    async def _find_beginning(self) -> None:
+        """Where what was asked for begins; again, when that was removed while it was looked for."""
+        if self._since_ns:
+            since_bytes = await self._logs.since_offset(self.job_id, self._since_ns)
+            self.offset_bytes = max(self.offset_bytes, since_bytes)
+        while self._tail_lines:
+            try:
+                self.offset_bytes = await self._logs.tail_offset(
+                    self.job_id, self._tail_lines, not_before=self.offset_bytes
+                )
+                return
+            except NotKept as error:
+                self.offset_bytes = error.first_bytes
+
+    async def _read(self, until_bytes: int | None = None) -> bytes:
+        """One piece from the offset on, or from where the log begins now."""
+        while True:
+            most_bytes = None if until_bytes is None else until_bytes - self.offset_bytes
+            try:
+                return await self._logs.read(self.job_id, self.offset_bytes, most_bytes)
+            except NotKept as error:
+                self.offset_bytes = error.first_bytes
+
     async def _next(self) -> bytes:
         """Bytes from the offset on; empty at the end of the stream."""
         logs = self._logs
         if self._until is not None:
-            return await logs.read(self.job_id, self.offset_bytes, self._until - self.offset_bytes)
+            chunk = await self._read(self._until)
+            if not chunk and self.offset_bytes < self._until:
+                logs.check_kept(self.job_id)
+            return chunk
         while True:
             # First what to wait for, then what is known, then the look: in this order nothing slips through.
             changed = self._watch.changed if self._watch is not None else None
@@ -111,9 +151,10 @@ class LogStream(AsyncIterator[bytes]):
                 self._log_bytes = logs.final_bytes(self.job_id)
             if self._log_bytes is not None and self.offset_bytes >= self._log_bytes:
                 return b""
-            if chunk := await logs.read(self.job_id, self.offset_bytes):
+            if chunk := await self._read():
                 return chunk
             if self._log_bytes is not None:
+                logs.check_kept(self.job_id)
                 logs.tell_incomplete(self.job_id, self._log_bytes)
                 return b""
             if changed is None:
@@ -142,6 +183,7 @@ class Logs:
         self._journal = journal
         self._chunk_bytes = chunk_bytes
         self._watches: dict[JobId, _Watch] = {}
+        self._streams: Counter[JobId] = Counter()
         jobs.listen(self)
 
     @property
@@ -149,8 +191,12 @@ class Logs:
         """Streams that wait for a job's output now."""
         return sum(watch.readers for watch in self._watches.values())
 
+    def is_read(self, job_id: JobId) -> bool:
+        """Whether anybody is in the middle of this job's log."""
+        return job_id in self._streams
+
     def stream(
-        self, id_or_prefix: str, *, offset_bytes: int = 0, tail_lines: int = 0, follow: bool = True
+        self, id_or_prefix: str, *, offset_bytes: int = 0, tail_lines: int = 0, since_ns: int = 0, follow: bool = True
     ) -> LogStream:
         """
         The log of a job. Nothing is read before the first piece is asked for; errors are raised here and now.
@@ -159,19 +205,47 @@ class Logs:
             offset_bytes: First byte wanted; beyond the end, the stream begins when the log gets there.
             tail_lines: Only the last so many lines of what is there now, and what comes after; 0: everything.
                 With an offset too, whichever begins later.
+            since_ns: Only what was printed from this time on (nanoseconds since the epoch), give or take a second
+                and a line; 0: everything. Where nothing tells when what was printed, everything.
             follow: False to end at what is written now.
 
         Raises:
             JobNotFound, AmbiguousJobId: As `Jobs.resolve`.
             InvalidRequest: A negative number.
+            LogPruned: The log was removed. Not for who wants nothing of it but its end (an offset behind it).
         """
-        for name, number in (("offset", offset_bytes), ("tail", tail_lines)):
+        for name, number in (("offset", offset_bytes), ("tail", tail_lines), ("since", since_ns)):
             if number < 0:
                 raise InvalidRequest(f"{name} must not be negative")
         job_id = self._jobs.resolve(id_or_prefix)
-        return LogStream(self, job_id, offset_bytes=offset_bytes, tail_lines=tail_lines, follow=follow)
+        if offset_bytes < (self.final_bytes(job_id) or 0):
+            self.check_kept(job_id)
+        return LogStream(
+            self, job_id, offset_bytes=offset_bytes, tail_lines=tail_lines, since_ns=since_ns, follow=follow
+        )
 
     # For LogStream
+
+    def begin(self, job_id: JobId) -> None:
+        """A stream begins to read."""
+        self._streams[job_id] += 1
+
+    def end(self, job_id: JobId) -> None:
+        """A stream has ended."""
+        self._streams[job_id] -= 1
+        if not self._streams[job_id]:
+            del self._streams[job_id]
+
+    def check_kept(self, job_id: JobId) -> None:
+        """
+        Find out whether there is nothing of a log because it was removed.
+
+        Raises:
+            LogPruned: So it is.
+        """
+        log_bytes = self.final_bytes(job_id)
+        if log_bytes and not self._store.size_bytes(job_id):
+            raise LogPruned(job_id, log_bytes)
 
     def size_bytes(self, job_id: JobId) -> int:
         """How far the log can be read now."""
@@ -188,29 +262,15 @@ class Logs:
         return await self._store.read(job_id, offset_bytes, wanted) if wanted > 0 else b""
 
     async def tail_offset(self, job_id: JobId, lines: int, *, not_before: int) -> int:
-        """
-        Where the last so many lines begin. A newline at the very end closes the last line and begins none.
+        """See `logplaces.tail_offset`."""
+        return await tail_offset(self._store, job_id, lines, not_before=not_before, block_bytes=self._chunk_bytes)
 
-        The loop is let go after each block: a log that lies in the page cache is read without waiting once.
-        """
-        end = self._store.size_bytes(job_id)
-        if lines >= end - not_before:
-            return not_before  # no line is shorter than its newline: that is everything, unread
-        # One newline more than lines: the one before the first wanted line.
-        missing = lines + 1
-        position = end
-        while position > not_before:
-            start = max(not_before, position - self._chunk_bytes)
-            block = await self._read_exactly(job_id, start, position - start)
-            if position == end and not block.endswith(b"\n"):
-                missing -= 1
-            found = block.count(b"\n")
-            if found >= missing:
-                return start + _newline_from_end(block, missing) + 1
-            missing -= found
-            position = start
-            await asyncio.sleep(0)
-        return not_before
+    async def since_offset(self, job_id: JobId, since_ns: int) -> int:
+        """Where the line begins that was being printed at this time."""
+        phase = self._jobs.newest(job_id).phase
+        if isinstance(phase, Ended) and phase.ended_ns < since_ns:
+            return phase.log_bytes
+        return await line_at(self._store, job_id, await self._store.offset_at(job_id, since_ns))
 
     def tell_incomplete(self, job_id: JobId, log_bytes: int) -> None:
         """The job is over and the reader has all there is, which is not all there was."""
@@ -233,14 +293,6 @@ class Logs:
             del self._watches[job_id]
             if not watch.over:
                 self._engine.unwatch_log(job_id)
-
-    async def _read_exactly(self, job_id: JobId, offset_bytes: int, wanted_bytes: int) -> bytes:
-        parts: list[bytes] = []
-        while wanted_bytes > 0 and (part := await self.read(job_id, offset_bytes, wanted_bytes)):
-            parts.append(part)
-            offset_bytes += len(part)
-            wanted_bytes -= len(part)
-        return b"".join(parts)
 
     # JobListener
 
@@ -268,23 +320,6 @@ class Logs:
         """See `JobListener`."""
         if watch := self._watches.get(job_id):
             watch.tell()
-
-
-def _newline_from_end(block: bytes, nth: int) -> int:
-    """
-    Where the nth newline from the end is, of at least so many.
-
-    By halves: a search per newline holds the loop for 0.1 s in a block that is nothing but newlines.
-    """
-    low, high = 0, len(block)
-    while high - low > 1:
-        middle = (low + high) // 2
-        right = block.count(b"\n", middle, high)
-        if right >= nth:
-            low = middle
-        else:
-            high, nth = middle, nth - right
-    return low
 
 
 async def deliver(

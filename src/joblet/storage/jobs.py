@@ -5,11 +5,14 @@ Runs in: server loop. May not: decide anything about a job.
 Source: API specification, "Adapter Architecture": JobStoreAdapter with UUID prefix resolution.
 """
 
+import contextlib
 import json
+import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, cast
+from urllib.parse import quote
 
 from joblet.domain.job import MASK, Ended, Job, JobId, JobSpec, JobState, Phase, Running, Usage, Waiting
 from joblet.domain.limits import Limits
@@ -140,6 +143,23 @@ class JobStoreAdapter:
     async def close(self) -> None:
         """See `ports.JobStore.close`."""
         await self._database.close()
+
+
+def ended_jobs(path: Path) -> Mapping[JobId, int]:
+    """
+    When each job that has ended did so (nanoseconds since the epoch), for a command line: a server may run.
+
+    Raises:
+        CannotOpenDatabase: It cannot be read; nothing was made or migrated.
+    """
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", timeout=5.0, uri=True)) as database:
+            rows = database.execute(
+                "SELECT id, ended_ns FROM jobs WHERE state NOT IN (?, ?)", (JobState.INITIALIZING, JobState.RUNNING)
+            ).fetchall()
+    except sqlite3.Error as error:
+        raise CannotOpenDatabase(f"cannot read the database {path}: {error}") from None
+    return {JobId(job_id): ended_ns for job_id, ended_ns in rows}
 
 
 def _spec_values(job: Job) -> tuple[Value, ...]:

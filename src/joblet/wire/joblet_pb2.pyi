@@ -209,22 +209,26 @@ class StopJobRes(_message.Message):
     def __init__(self, id: _Optional[str] = ..., status: _Optional[str] = ..., endTime: _Optional[str] = ..., exitCode: _Optional[int] = ...) -> None: ...
 
 class GetJobLogsReq(_message.Message):
-    __slots__ = ("id", "offset", "tail", "noFollow")
+    __slots__ = ("id", "offset", "tail", "noFollow", "since")
     ID_FIELD_NUMBER: _ClassVar[int]
     OFFSET_FIELD_NUMBER: _ClassVar[int]
     TAIL_FIELD_NUMBER: _ClassVar[int]
     NOFOLLOW_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
     id: str
     offset: int
     tail: int
     noFollow: bool
-    def __init__(self, id: _Optional[str] = ..., offset: _Optional[int] = ..., tail: _Optional[int] = ..., noFollow: _Optional[bool] = ...) -> None: ...
+    since: str
+    def __init__(self, id: _Optional[str] = ..., offset: _Optional[int] = ..., tail: _Optional[int] = ..., noFollow: _Optional[bool] = ..., since: _Optional[str] = ...) -> None: ...
 
 class DataChunk(_message.Message):
-    __slots__ = ("payload",)
+    __slots__ = ("payload", "offset")
     PAYLOAD_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
     payload: bytes
-    def __init__(self, payload: _Optional[bytes] = ...) -> None: ...
+    offset: int
+    def __init__(self, payload: _Optional[bytes] = ..., offset: _Optional[int] = ...) -> None: ...
 
 class Jobs(_message.Message):
     __slots__ = ("jobs",)

@@ -99,8 +99,8 @@ class JobletServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetJobLogs(self, request, context):
-        """The job's output from the first byte, then live; ends when the job has ended
-        and all of its output is delivered. Admin and viewer.
+        """The job's output from the first byte that is kept, then live; ends when the job
+        has ended and all of its output is delivered. Admin and viewer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
