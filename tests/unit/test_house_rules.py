@@ -32,6 +32,7 @@ MAY_IMPORT: Final[Mapping[str, frozenset[str]]] = {
     "joblet.ports": frozenset({"domain"}),
     "joblet.services": frozenset({"domain", "ports"}),
     "joblet.statefolder": frozenset(),
+    "joblet.allocator": frozenset(),
     "joblet.wire": frozenset(),
     "joblet.complaint": frozenset(),
     "joblet.servicemanager": frozenset(),
@@ -53,14 +54,16 @@ MAY_IMPORT: Final[Mapping[str, frozenset[str]]] = {
     "joblet.supervisor.init": frozenset({"supervisor"}),
     "joblet.pki": frozenset({"complaint", "domain"}),
     "joblet.pki.names": frozenset(),
-    "joblet.api": frozenset({"domain", "ports", "services", "wire", "serverlog", "complaint", "pki.names"}),
+    "joblet.api": frozenset(
+        {"domain", "ports", "services", "wire", "serverlog", "complaint", "pki.names", "allocator"}
+    ),
     # The wiring: the only place that knows an adapter's class.
     "joblet.api.bootstrap": frozenset(
         {"api", "domain", "ports", "services", "wire", "serverlog", "config", "engine", "storage", "logs", "pki"}
-        | {"statefolder", "servicemanager", "complaint"}
+        | {"statefolder", "servicemanager", "complaint", "allocator"}
     ),
     "joblet.client": frozenset({"domain", "wire", "pki", "complaint"}),
-    "joblet.rnx": frozenset({"domain", "client", "pki", "complaint"}),
+    "joblet.rnx": frozenset({"domain", "client", "pki", "complaint", "allocator"}),
     "joblet.admin": frozenset(
         {"domain", "config", "yamlfile", "pki", "statefolder", "serverlog", "engine", "supervisor", "complaint"}
         | {"servicemanager"}

@@ -31,7 +31,7 @@ from joblet.wire import joblet_pb2 as pb
 from joblet.wire.joblet_pb2_grpc import JobletServiceStub
 
 if TYPE_CHECKING:
-    from joblet.wire.joblet_pb2_grpc import AsyncUnaryCall, JobletServiceAsyncStub
+    from joblet.wire.joblet_pb2_grpc import AsyncStreamCall, AsyncUnaryCall, JobletServiceAsyncStub
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -69,6 +69,14 @@ class AsyncJobletClient:
             self.address, channel_credentials(self._credentials), options=channel_options(self.address)
         )
         self._stub = cast("JobletServiceAsyncStub", JobletServiceStub(self._channel))
+        self._logs_of = cast(
+            "AsyncStreamCall[pb.GetJobLogsReq, bytes]",
+            self._channel.unary_stream(
+                convert.GET_JOB_LOGS,
+                request_serializer=pb.GetJobLogsReq.SerializeToString,
+                response_deserializer=convert.payload_of,
+            ),
+        )
         # A server that has not answered yet is asked for the status first: should it be away, that is told at once.
         self._answered = False
 
@@ -284,10 +292,9 @@ class AsyncJobLog:
         while True:
             began_s = now_s()
             request = convert.logs_request(self.job_id, position.offset_bytes, follow=self._follow)
-            stream = client._stub.GetJobLogs(request)
+            stream = client._logs_of(request)
             try:
-                async for chunk in stream:
-                    payload = chunk.payload  # each look at it is a copy
+                async for payload in stream:
                     position.read(len(payload))
                     yield payload
                 return

@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar, cast
 
 import grpc
 
@@ -31,7 +31,7 @@ from joblet.wire import joblet_pb2 as pb
 from joblet.wire.joblet_pb2_grpc import JobletServiceStub
 
 if TYPE_CHECKING:
-    from joblet.wire.joblet_pb2_grpc import ResponseStream, UnaryCall
+    from joblet.wire.joblet_pb2_grpc import ResponseStream, StreamCall, UnaryCall
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -69,6 +69,14 @@ class JobletClient:
             self.address, channel_credentials(self._credentials), options=channel_options(self.address)
         )
         self._stub = JobletServiceStub(self._channel)
+        self._logs_of = cast(
+            "StreamCall[pb.GetJobLogsReq, bytes]",
+            self._channel.unary_stream(
+                convert.GET_JOB_LOGS,
+                request_serializer=pb.GetJobLogsReq.SerializeToString,
+                response_deserializer=convert.payload_of,
+            ),
+        )
         # A server that has not answered yet is asked for the status first: should it be away, that is told at once.
         self._answered = False
 
@@ -242,7 +250,7 @@ class JobLog:
         self._client = client
         self._position = Position(offset_bytes)
         self._follow = follow
-        self._stream: ResponseStream[pb.DataChunk] | None = None
+        self._stream: ResponseStream[bytes] | None = None
         self._closed = False
         self._chunks = self._read()
 
@@ -285,12 +293,11 @@ class JobLog:
         while not self._closed:
             began_s = time.monotonic()
             request = convert.logs_request(self.job_id, position.offset_bytes, follow=self._follow)
-            self._stream = client._stub.GetJobLogs(request)
+            self._stream = client._logs_of(request)
             if self._closed:  # meanwhile, by another thread
                 self._stream.cancel()
             try:
-                for chunk in self._stream:
-                    payload = chunk.payload  # each look at it is a copy
+                for payload in self._stream:
                     position.read(len(payload))
                     yield payload
                 return

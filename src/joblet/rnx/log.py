@@ -36,6 +36,9 @@ VERB: Final = Verb(
 
 def run(values: Values, output: Output) -> int:
     """Print it to its end."""
+    from joblet.allocator import keep_freed_memory
+
+    keep_freed_memory()
     with connected(values) as client:
         log = client.get_job_logs(values.operands[0], follow=values.switch("follow", default=True))
         heading = f"Logs for job {log.job_id} (Press Ctrl+C to exit if streaming):"

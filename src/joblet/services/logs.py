@@ -17,7 +17,9 @@ from joblet.domain.job import Ended, Job, JobId
 from joblet.ports import Engine, Journal, LogStore
 from joblet.services.jobs import Jobs
 
-CHUNK_BYTES: Final = 1024 * 1024
+# Larger pieces fall out of the processor's caches on their way through gRPC, smaller ones cost a round of the loop
+# each: CPU time of server and one reader for 256 MiB, in pieces of 1 MiB 0.76 s, of 512 KiB 0.71, of 256 KiB 0.87.
+CHUNK_BYTES: Final = 512 * 1024
 STALL_TIMEOUT_S: Final = 30.0
 
 
