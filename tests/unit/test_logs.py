@@ -280,12 +280,12 @@ async def test_a_slow_reader_that_makes_progress_is_not_removed() -> None:
 async def test_pieces_grow_for_a_quick_reader_and_are_the_least_for_a_slow_one() -> None:
     """Each waits in the server's memory for as long as its reader takes."""
     async with FakeJoblet(chunk_bytes=CHUNK_BYTES) as joblet:
-        job = await joblet.run(prints(b"x" * (24 * CHUNK_BYTES)))
+        job = await joblet.run(prints(b"x" * (48 * CHUNK_BYTES)))
         sizes: list[int] = []
 
         async def send(chunk: bytes) -> None:
             sizes.append(len(chunk))
-            if sum(sizes) > 20 * CHUNK_BYTES:
+            if sum(sizes) > 40 * CHUNK_BYTES:
                 await pass_time(1)
 
         await deliver(joblet.logs.stream(job.id), send)

@@ -22,11 +22,10 @@ from typing import Final
 from joblet.allocator import keep_freed_memory
 from joblet.client import Credentials, JobletClient
 from joblet.pki import names
+from joblet.services.logs import CHUNK_BYTES
 
 READY: Final = "ready"
 DONE: Final = "done"
-PIECE_BYTES: Final = 512 * 1024
-"""Of raw TLS; as large as the pieces of a log."""
 
 
 def credentials_in(folder: Path) -> Credentials:
@@ -112,7 +111,7 @@ def read_raw(folder: Path, address: str, count_bytes: int) -> None:
         socket.create_connection((host, int(port))) as plain,
         context.wrap_socket(plain, server_hostname=host) as secure,
     ):
-        buffer = bytearray(PIECE_BYTES)
+        buffer = bytearray(CHUNK_BYTES)
         wait_for_the_word()
         secure.sendall(b"!")
         got = 0
@@ -127,14 +126,14 @@ def serve_raw(folder: Path, count_bytes: int) -> None:
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.verify_mode = ssl.CERT_REQUIRED
     context.load_cert_chain(folder / names.SERVER_CERTIFICATE, folder / names.SERVER_KEY)
-    piece = bytes(range(256)) * (PIECE_BYTES // 256)
+    piece = bytes(range(256)) * (CHUNK_BYTES // 256)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         print(listener.getsockname()[1], flush=True)
         while True:
             plain, _ = listener.accept()
             with plain, context.wrap_socket(plain, server_side=True) as secure:
                 secure.recv(1)
-                for _ in range(count_bytes // PIECE_BYTES):
+                for _ in range(count_bytes // CHUNK_BYTES):
                     secure.sendall(piece)
 
 
