@@ -158,6 +158,12 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
+def logs(session: nox.Session) -> None:
+    """How many records a second get into log files, each byte of them checked: the short form of `bench -- logs`."""
+    session.run(sys.executable, "bench/logs.py", "--part=records", "--rounds=1", *session.posargs, external=True)
+
+
+@nox.session(venv_backend="none")
 def wheel(session: nox.Session) -> None:
     """The wheel, installed alone into an empty environment, has both programs."""
     work = Path(session.create_tmp())

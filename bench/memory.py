@@ -4,17 +4,16 @@ What an idle running job costs in memory beyond its command: PSS at 50 jobs.
     sudo python bench/memory.py [--smoke] [--rounds N]
 
 Each job sleeps. Counted is the PSS of each job's init, and by how much server, supervisor and zygote have grown since
-no job was running, all divided by the jobs. PSS (smaps_rollup) shares a page among those who map it, so nothing is
-counted twice. The peer is the command itself.
+no job was running, all divided by the jobs. The peer is the command itself.
 
 Runs in: the contributor's terminal, as root; the server and its jobs as processes of their own.
-Source: docs/contributors.md, "Benchmarks": at most 0.8 MB a job; proc_pid_smaps_rollup(5).
+Source: docs/contributors.md, "Benchmarks": at most 0.8 MB a job.
 """
 
 import sys
-from pathlib import Path
 from typing import Final
 
+from measuring.processes import children, pss_mb
 from measuring.report import judged, rounds_asked_for, show
 from measuring.server import RunningServer, a_server
 
@@ -22,23 +21,6 @@ from joblet.client import JobletClient
 
 TARGET_MB: Final = 0.8
 JOBS: Final = 50
-
-
-def pss_mb(pid: int) -> float:
-    """Of one process, in MB (10⁶ bytes)."""
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        name, _, value = line.partition(":")
-        if name == "Pss":
-            return int(value.split()[0]) * 1024 / 1e6
-    raise AssertionError(f"process {pid} has no PSS")
-
-
-def children(pid: int) -> set[int]:
-    """Of any of its threads."""
-    found: set[int] = set()
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        found |= {int(word) for word in (task / "children").read_text().split()}
-    return found
 
 
 def resident(server: RunningServer, zygote: int) -> dict[str, float]:

@@ -31,6 +31,8 @@ def show(title: str, unit: str, measured: Mapping[str, Sequence[float]]) -> dict
     """
     Print a row for each: its median, the middle 80 %, and what multiple of it the first one is.
 
+    A row of a single value has no spread.
+
     Returns:
         The medians.
     """
@@ -38,11 +40,9 @@ def show(title: str, unit: str, measured: Mapping[str, Sequence[float]]) -> dict
     first = next(iter(medians))
     print(f"{title:40}{'p10':>10}{'median':>10}{'p90':>10}  {unit:8}{'ratio':>6}")
     for what, values in measured.items():
-        low, *_, high = statistics.quantiles(values, n=10)
-        print(
-            f"{what:40}{low:10.2f}{medians[what]:10.2f}{high:10.2f}  {unit:8}{medians[first] / medians[what]:6.2f}",
-            flush=True,
-        )
+        low, *_, high = statistics.quantiles(values, n=10) if len(values) > 1 else (values[0], values[0])
+        ratio = f"{medians[first] / medians[what]:6.2f}" if medians[what] else f"{'-':>6}"
+        print(f"{what:40}{low:10.2f}{medians[what]:10.2f}{high:10.2f}  {unit:8}{ratio}", flush=True)
     return medians
 
 

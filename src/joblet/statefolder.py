@@ -39,11 +39,6 @@ class StateFolder:
         return self.root / "logs"
 
     @property
-    def log_metrics(self) -> Path:
-        """JSON: what the part that writes the logs counts, name by name."""
-        return self.root / "log-metrics.json"
-
-    @property
     def run(self) -> Path:
         """A status file per job that has not been forgotten, written by the job's init."""
         return self.root / "run"

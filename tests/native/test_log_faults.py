@@ -101,8 +101,8 @@ async def test_a_full_disk_holds_no_job_up_and_loses_nothing(tmp_path: Path, cgr
         assert "the disk takes logs again" in said
         metrics = log_metrics(server.state)
         assert metrics is not None
-        assert metrics["write_errors"] >= 1
-        assert metrics["memory_held_bytes"] == 0
+        assert metrics["writeErrors"] >= 1
+        assert metrics["memoryHeldBytes"] == 0
 
 
 @pytest.mark.parametrize(("stopped", "fsync"), [("file system", "never"), ("device", "always")])
@@ -130,7 +130,7 @@ async def test_a_stopped_disk_holds_no_job_and_no_call_up(
             assert {job.id for job in await client.list_jobs()} == {printer.job_id for printer in printers}
             metrics = log_metrics(server.state)
             assert metrics is not None
-            assert metrics["memory_held_bytes"] >= MOST // 2
+            assert metrics["memoryHeldBytes"] >= MOST // 2
 
             disk.thaw()
             assert await printers[0].end() == OUTPUT
@@ -172,7 +172,7 @@ async def test_io_errors_lose_and_repeat_nothing(tmp_path: Path) -> None:
         assert "Input/output error" in said
         metrics = log_metrics(server.state)
         assert metrics is not None
-        assert metrics["write_errors"] >= 10
+        assert metrics["writeErrors"] >= 10
 
 
 @pytest.mark.slow
@@ -217,5 +217,5 @@ async def test_fifty_kills_in_the_middle_of_overflow_lose_and_repeat_nothing(
 def _moved_blocks(server: RealServer) -> float:
     with contextlib.suppress(OSError):
         metrics = log_metrics(server.state) or {}
-        return sum(value for name, value in metrics.items() if name.endswith("_blocks"))
+        return sum(value for name, value in metrics.items() if name.endswith("Blocks"))
     return 0.0

@@ -1,10 +1,13 @@
 """`joblet logs`, as an administrator types it, beside the files and the database of a server."""
 
 import asyncio
+import contextlib
 import json
 import os
+import socket
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ from joblet.admin.logs import size_text
 from joblet.admin.main import main
 from joblet.domain.job import Ended, Job, JobId, JobSpec, JobState, Phase, Running
 from joblet.domain.limits import Limits
+from joblet.engine.protocol import LogMetrics, LogStat, encode
 from joblet.logs.files import LogFiles
 from joblet.statefolder import StateFolder
 from joblet.storage.jobs import JobStoreConfig, open_job_store
@@ -100,27 +104,45 @@ def test_stat_in_json_has_the_same_figures(folder: StateFolder, logs: Logs) -> N
     assert figures["metrics"] is None
 
 
-def test_stat_shows_what_the_writer_of_logs_counts(folder: StateFolder, logs: Logs) -> None:
-    folder.log_metrics.write_text('{"queueDepth": 3, "overflow": {"spill": 1, "alert": 0}}')
+@contextlib.contextmanager
+def supervisor_that_says(folder: StateFolder, answer: bytes) -> Iterator[None]:
+    """Whoever asks it anything gets this, and then the end."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(str(folder.socket))
+        listener.listen()
 
-    status, out, _ = logs("stat")
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                assert connection.recv(1000) == encode(LogStat())
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield
+        thread.join()
+    folder.socket.unlink()
+
+
+def test_stat_shows_what_the_supervisor_counts(folder: StateFolder, logs: Logs) -> None:
+    counted = LogMetrics({"queueDepth": 3, "writeP99S": 0.25})
+
+    with supervisor_that_says(folder, encode(counted)):
+        status, out, _ = logs("stat")
+    with supervisor_that_says(folder, encode(counted)):
+        figures = json.loads(logs("stat", "--output=json")[1])
 
     assert status == 0
-    assert [line.split() for line in out.splitlines()[-3:]] == [
-        ["queueDepth", "3"],
-        ["overflow.spill", "1"],
-        ["overflow.alert", "0"],
-    ]
-    assert json.loads(logs("stat", "--output=json")[1])["metrics"]["overflow"] == {"spill": 1, "alert": 0}
+    assert [line.split() for line in out.splitlines()[-2:]] == [["queueDepth", "3"], ["writeP99S", "0.25"]]
+    assert figures["metrics"] == counted.values
 
 
-def test_stat_says_which_figures_cannot_be_read(folder: StateFolder, logs: Logs) -> None:
-    folder.log_metrics.write_text("{")
-
-    status, _, err = logs("stat")
+def test_stat_says_when_the_supervisor_does_not_answer(folder: StateFolder, logs: Logs) -> None:
+    with supervisor_that_says(folder, b""):
+        status, _, err = logs("stat")
 
     assert status == 1
-    assert err.startswith(f"joblet: cannot read {folder.log_metrics}: ")
+    assert err.startswith(f"joblet: the supervisor of {folder.root} does not say what it counts: ")
 
 
 def test_prune_removes_what_is_older(folder: StateFolder, logs: Logs) -> None:

@@ -3,10 +3,12 @@
 from dataclasses import replace
 
 import pytest
+from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 
 from joblet.api import convert
+from joblet.client.convert import piece_of
 from joblet.domain.errors import InvalidRequest
 from joblet.domain.job import Ended, Job, JobId, JobSpec, JobState, Phase, Running, Usage, Waiting
 from joblet.domain.limits import MIB, Limits
@@ -204,3 +206,32 @@ def test_a_time_of_a_request_is_rfc_3339(text: str, at_ns: int) -> None:
 def test_another_time_is_refused(text: str) -> None:
     with pytest.raises(InvalidRequest, match="since must be an RFC 3339 time such as 2024-01-15T10:30:00Z"):
         convert.time_ns("since", text)
+
+
+@pytest.mark.parametrize("length", [0, 1, 127, 128, 16_383, 16_384, 1 << 20, (1 << 21) + 3])
+def test_a_client_reads_the_piece_of_a_chunk_as_protobuf_does(length: int) -> None:
+    payload = (bytes(range(256)) * (length // 256 + 1))[:length]
+
+    assert piece_of(pb.DataChunk(payload=payload).SerializeToString()) == (payload, 0)
+    assert piece_of(pb.DataChunk(payload=payload, offset=7).SerializeToString()) == (payload, 7)
+
+
+@pytest.mark.parametrize(
+    ("message", "payload"),
+    [
+        (b"\x0a\x01x\x10\x05", b"x"),  # a field that this client does not know yet
+        (b"\x10\x05\x0a\x01x", b"x"),
+        (b"\x0a\x01x\x0a\x01y", b"y"),  # the last one counts
+        (b"\x0a\x81\x80\x80\x00x", b"x"),  # a length in more bytes than it needs
+    ],
+)
+def test_a_chunk_that_says_more_than_its_payload_is_read_by_protobuf(message: bytes, payload: bytes) -> None:
+    assert piece_of(message) == (payload, 0)
+
+
+@pytest.mark.parametrize(
+    "message", [b"\x0a", b"\x0a\x02x", b"\x0a\x81\x80\x80\x80\x80\x00x", b"\x0a\xff\xff\xff\xff\xff\xff", b"\xff"]
+)
+def test_what_is_no_chunk_is_refused(message: bytes) -> None:
+    with pytest.raises(DecodeError):
+        piece_of(message)

@@ -32,10 +32,9 @@ MAY_IMPORT: Final[Mapping[str, frozenset[str]]] = {
     "joblet.ports": frozenset({"domain"}),
     "joblet.services": frozenset({"domain", "ports"}),
     "joblet.statefolder": frozenset(),
+    "joblet.allocator": frozenset(),
     "joblet.wire": frozenset(),
-    "joblet.complaint": frozenset(),
-    "joblet.servicemanager": frozenset(),
-    "joblet.yamlkinds": frozenset(),
+    **dict.fromkeys(("joblet.complaint", "joblet.servicemanager", "joblet.yamlkinds"), frozenset[str]()),
     "joblet.yamlfile": frozenset({"yamlkinds", "complaint"}),
     "joblet.configkeys": frozenset({"yamlkinds", "domain"}),
     "joblet.config": frozenset({"configkeys", "yamlfile", "complaint"}),
@@ -48,7 +47,7 @@ MAY_IMPORT: Final[Mapping[str, frozenset[str]]] = {
     ),
     "joblet.storage": frozenset({"domain", "ports"}),
     "joblet.logs": frozenset({"domain", "ports", "statefolder"}),
-    **{f"joblet.logs.{name}": frozenset[str]() for name in ("calls", "memory", "metrics", "pipe")},
+    **{f"joblet.logs.{name}": frozenset[str]() for name in ("calls", "memory", "metrics", "pipe", "times")},
     "joblet.logs.overflow": frozenset({"logs.calls"}),
     **{f"joblet.logs.{name}": frozenset({"logs"}) for name in ("memfd", "spool", "records", "writer", "relief")},
     **{f"joblet.logs.{name}": frozenset({"logs"}) for name in ("system", "options")},
@@ -57,14 +56,16 @@ MAY_IMPORT: Final[Mapping[str, frozenset[str]]] = {
     "joblet.supervisor.init": frozenset({"supervisor"}),
     "joblet.pki": frozenset({"complaint", "domain"}),
     "joblet.pki.names": frozenset(),
-    "joblet.api": frozenset({"domain", "ports", "services", "wire", "serverlog", "complaint", "pki.names"}),
+    "joblet.api": frozenset(
+        {"domain", "ports", "services", "wire", "serverlog", "complaint", "pki.names", "allocator"}
+    ),
     # The wiring: the only place that knows an adapter's class.
     "joblet.api.bootstrap": frozenset(
         {"api", "domain", "ports", "services", "wire", "serverlog", "config", "engine", "storage", "logs", "pki"}
-        | {"statefolder", "servicemanager", "complaint"}
+        | {"statefolder", "servicemanager", "complaint", "allocator"}
     ),
     "joblet.client": frozenset({"domain", "wire", "pki", "complaint"}),
-    "joblet.rnx": frozenset({"domain", "client", "pki", "complaint"}),
+    "joblet.rnx": frozenset({"domain", "client", "pki", "complaint", "allocator"}),
     "joblet.admin": frozenset(
         {"domain", "config", "configkeys", "yamlfile", "pki", "statefolder", "serverlog", "engine", "supervisor"}
         | {"complaint", "servicemanager", "logs.files", "ports", "storage.jobs", "yamlkinds"}  # the last: `joblet logs`

@@ -31,6 +31,7 @@ from joblet.logs.memfd import memory_file
 from joblet.logs.overflow import Overflow, Policy
 from joblet.logs.pipe import Pumped, output_pipe
 from joblet.logs.spool import Spool
+from joblet.logs.times import TimeIndex
 from joblet.testing.output import numbered, told
 
 BLOCK: Final = 8192
@@ -123,7 +124,8 @@ class Schedule(RuleBasedStateMachine):
             os.close(old._file_fd)
 
     def _spool(self, pipe_fd: int, memory_fd: int) -> Spool:
-        return Spool(pipe_fd, memory_fd, self.path, block_bytes=BLOCK, calls=self.assassin.calls())
+        times = TimeIndex(self.path.with_suffix(".times"))
+        return Spool(pipe_fd, memory_fd, self.path, times, block_bytes=BLOCK, calls=self.assassin.calls())
 
     def _or_dies(self, act: Callable[[], object]) -> None:
         try:

@@ -27,6 +27,7 @@ from joblet.logs.pipe import output_pipe
 from joblet.logs.records import LogClosed, LogHandle
 from joblet.logs.spool import Spool
 from joblet.logs.system import AsyncLogSystem, LogSettings
+from joblet.logs.times import TimeIndex
 from joblet.logs.writer import Finish, Fsync
 from joblet.testing.output import numbered, told
 
@@ -81,7 +82,10 @@ class Schedule(RuleBasedStateMachine):
         self.written = [0, 0]
         read_fd, self.write_fd = output_pipe()
         os.set_blocking(self.write_fd, False)
-        self.job = Spool(read_fd, memory_file("job"), self.root / "job.log", block_bytes=BLOCK, calls=self.disk.calls())
+        times = TimeIndex(self.root / "job.times")
+        self.job = Spool(
+            read_fd, memory_file("job"), self.root / "job.log", times, block_bytes=BLOCK, calls=self.disk.calls()
+        )
         self.system.add(self.job)
         self.printed = 0
 

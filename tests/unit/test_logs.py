@@ -7,7 +7,7 @@ import pytest
 
 from joblet.domain.errors import InvalidRequest, JobNotFound, SlowReader
 from joblet.domain.job import JobState
-from joblet.services.logs import LogStream, deliver
+from joblet.services.logs import CHUNK_BYTES, LEAST_CHUNK_BYTES, LogStream, deliver
 from joblet.testing.clock import VirtualClock, pass_time
 from joblet.testing.engine import FakeEngine
 from joblet.testing.joblet import FakeJoblet
@@ -275,6 +275,25 @@ async def test_a_slow_reader_that_makes_progress_is_not_removed() -> None:
         await deliver(joblet.logs.stream(job.id), send)
 
         assert len(sent) == 10
+
+
+async def test_pieces_grow_for_a_quick_reader_and_are_the_least_for_a_slow_one() -> None:
+    """Each waits in the server's memory for as long as its reader takes."""
+    async with FakeJoblet(chunk_bytes=CHUNK_BYTES) as joblet:
+        job = await joblet.run(prints(b"x" * (48 * CHUNK_BYTES)))
+        sizes: list[int] = []
+
+        async def send(chunk: bytes) -> None:
+            sizes.append(len(chunk))
+            if sum(sizes) > 40 * CHUNK_BYTES:
+                await pass_time(1)
+
+        await deliver(joblet.logs.stream(job.id), send)
+
+        slow_from = sizes.index(CHUNK_BYTES) + sizes.count(CHUNK_BYTES)
+        assert sizes[0] == LEAST_CHUNK_BYTES
+        assert sizes[:slow_from] == sorted(sizes[:slow_from])
+        assert set(sizes[slow_from:-1]) == {LEAST_CHUNK_BYTES}
 
 
 async def test_a_reader_that_stalls_is_removed_and_told_where_to_resume() -> None:

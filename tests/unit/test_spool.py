@@ -17,6 +17,7 @@ from joblet.logs.memfd import memory_file
 from joblet.logs.pipe import Pumped, output_pipe
 from joblet.logs.spool import Spool
 from joblet.logs.system import AsyncLogSystem
+from joblet.logs.times import TimeIndex
 from joblet.logs.writer import Finish
 
 
@@ -36,7 +37,7 @@ class Output:
 @pytest.fixture
 def output(tmp_path: Path) -> Iterator[Output]:
     read_fd, write_fd = output_pipe()
-    made = Output(write_fd, Spool(read_fd, memory_file("a-job"), tmp_path / "log"))
+    made = Output(write_fd, Spool(read_fd, memory_file("a-job"), tmp_path / "log", TimeIndex(tmp_path / "times")))
     yield made
     made.close_writer()
     made.spool.close_file()
@@ -101,7 +102,7 @@ def test_a_successor_goes_on_where_a_killed_one_stopped(output: Output, tmp_path
     os.write(output.write_fd, b"in the pipe")
     copies = [os.dup(fd) for fd in (output.spool.pipe_fd, output.spool.memory_fd)]
 
-    successor = Spool(copies[0], copies[1], output.spool.path)
+    successor = Spool(copies[0], copies[1], output.spool.path, TimeIndex(tmp_path / "times"))
     successor.pump()
     successor.store(1024)
 
@@ -182,7 +183,7 @@ def test_a_log_that_cannot_be_written_does_not_hold_up_the_others(output: Output
     logs = AsyncLogSystem()
     logs.add(output.spool)
     read_fd, write_fd = output_pipe()
-    refused = Spool(read_fd, memory_file("refused"), tmp_path / "missing" / "log")
+    refused = Spool(read_fd, memory_file("refused"), tmp_path / "missing" / "log", TimeIndex(tmp_path / "t"))
     os.write(write_fd, b"x")
     refused.pump()
     logs.add(refused)

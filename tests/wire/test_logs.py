@@ -39,7 +39,7 @@ async def test_every_byte_arrives_in_order(authority: Authority, certificates: d
                 pieces = [chunk.payload async for chunk in client.GetJobLogs(pb.GetJobLogsReq(id=job.id))]
 
             assert b"".join(pieces) == BYTES
-            assert max(map(len, pieces)) == MIB
+            assert max(map(len, pieces)) <= MIB
 
 
 async def test_history_comes_first_then_what_is_printed_live(

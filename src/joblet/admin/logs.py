@@ -19,6 +19,8 @@ from joblet.admin import places
 from joblet.complaint import Complaint, why
 from joblet.domain.job import JobId
 from joblet.domain.retention import Action, Remove, Rules, Space, StoredLog, Trim, cut_at, shrink, tidy
+from joblet.engine.log_metrics import log_metrics
+from joblet.engine.protocol import ProtocolError
 from joblet.logs.files import LogFiles
 from joblet.ports import LogBusy
 from joblet.statefolder import StateFolder
@@ -201,11 +203,12 @@ def _ended_jobs(folder: StateFolder) -> Mapping[JobId, int]:
 def _stat(folder: StateFolder, *, as_json: bool) -> int:
     files = LogFiles(folder)
     logs = files.stored(read_archives=True)
-    figures = {**counted(logs, files.space(), _ended_jobs(folder)), "metrics": _metrics(folder)}
+    metrics = _metrics(folder)
+    figures = {**counted(logs, files.space(), _ended_jobs(folder)), "metrics": metrics}
     if as_json:
         print(json.dumps(figures, indent=2))
     else:
-        for line in _lines(logs, files.space(), _ended_jobs(folder), figures["metrics"]):
+        for line in _lines(logs, files.space(), _ended_jobs(folder), metrics):
             print(line)
     return 0
 
@@ -240,7 +243,9 @@ def counted(logs: Sequence[StoredLog], space: Space, ended_ns: Mapping[JobId, in
     }
 
 
-def _lines(logs: Sequence[StoredLog], space: Space, ended_ns: Mapping[JobId, int], metrics: object) -> Iterator[str]:
+def _lines(
+    logs: Sequence[StoredLog], space: Space, ended_ns: Mapping[JobId, int], metrics: Mapping[str, float] | None
+) -> Iterator[str]:
     archives = [log for log in logs if log.archived and not log.plain]
     kept_bytes = sum(log.size_bytes - log.first_bytes for log in archives)
     packed_bytes = sum(log.disk_bytes for log in archives)
@@ -264,31 +269,22 @@ def _lines(logs: Sequence[StoredLog], space: Space, ended_ns: Mapping[JobId, int
         yield f"{log.job_id}  {size_text(log.disk_bytes):>11}  {size_text(log.size_bytes):>11}  {ended}{what}"
     if metrics is not None:
         yield ""
-        yield from _table("", metrics)
+        yield from (f"{name:<36}  {json.dumps(value)}" for name, value in metrics.items())
 
 
-def _table(name: str, value: object) -> Iterator[str]:
-    """A tree of names and numbers, a line each."""
-    if isinstance(value, dict):
-        for part, inner in value.items():
-            yield from _table(f"{name}.{part}" if name else str(part), inner)
-    else:
-        yield f"{name:<36}  {value if isinstance(value, str) else json.dumps(value)}"
-
-
-def _metrics(folder: StateFolder) -> object:
+def _metrics(folder: StateFolder) -> Mapping[str, float] | None:
     """
-    What the part that writes the logs counts; None when it has not said.
+    What the supervisor counts; None when none runs.
 
     Raises:
-        Complaint: It cannot be read.
+        Complaint: It cannot be asked.
     """
     try:
-        return cast("object", json.loads(folder.log_metrics.read_bytes()))
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise Complaint(f"cannot read {folder.log_metrics}: {error}", "it is written anew while jobs run") from None
+        return log_metrics(folder)
+    except (OSError, ProtocolError) as error:
+        raise Complaint(
+            f"the supervisor of {folder.root} does not say what it counts: {error}", "see supervisor.log there"
+        ) from None
 
 
 def _time(at_ns: int | None) -> str | None:

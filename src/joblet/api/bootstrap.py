@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from joblet import servicemanager
+from joblet.allocator import keep_freed_memory
 from joblet.api import handshakes, tls
 from joblet.complaint import Complaint, why
 from joblet.config import Config, without_effect
@@ -79,6 +80,7 @@ async def serve(
     certificates = tls.read(certs_dir)  # first: it touches nothing, and is what a first start fails at
     async with contextlib.AsyncExitStack() as closing:
         mode_before = closing.enter_context(_locked(folder))
+        keep_freed_memory()
         tls.allow_only_tls_1_3(certificates)
         log = closing.enter_context(_process_log(config))
         ending = _end_asked_for(log)

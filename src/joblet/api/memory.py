@@ -3,29 +3,20 @@ Gives memory back to the kernel that a burst of streams has left with the alloca
 
 glibc keeps freed memory in the arenas of the threads that used it: after 20 readers of 1 MiB pieces the
 process stays 95 MB larger for ever, with not one of those bytes in use. malloc_trim(3) returns it. The usual
-alternative, a low M_MMAP_THRESHOLD, costs page faults with every piece of every log.
+alternative, a low M_MMAP_THRESHOLD, costs page faults with every piece of every log (see `joblet.allocator`).
 
 Runs in: server loop; the trim itself, a few milliseconds, in a thread.
-Source: malloc_trim(3), mallopt(3) (glibc 2.8).
+Source: malloc_trim(3) (glibc 2.8).
 """
 
 import asyncio
-import ctypes
 from collections.abc import Callable
 from typing import Final
 
+from joblet.allocator import giving_back
 from joblet.serverlog import ServerLog
 
 DELAY_S: Final = 5.0
-
-
-def _trim_of_glibc() -> Callable[[], object]:
-    """What does it here; nothing where the allocator is another one."""
-    try:
-        malloc_trim = ctypes.CDLL(None).malloc_trim
-    except (OSError, AttributeError):
-        return lambda: None
-    return lambda: malloc_trim(0)
 
 
 class Trimming:
@@ -38,7 +29,7 @@ class Trimming:
 
     def __init__(self, log: ServerLog, trim: Callable[[], object] | None = None, delay_s: float = DELAY_S) -> None:
         self._log = log
-        self._trim = trim or _trim_of_glibc()
+        self._trim = trim or giving_back()
         self._delay_s = delay_s
         self._soon: asyncio.TimerHandle | None = None
 

@@ -32,7 +32,7 @@ from joblet.wire import joblet_pb2 as pb
 from joblet.wire.joblet_pb2_grpc import JobletServiceStub
 
 if TYPE_CHECKING:
-    from joblet.wire.joblet_pb2_grpc import AsyncUnaryCall, JobletServiceAsyncStub
+    from joblet.wire.joblet_pb2_grpc import AsyncStreamCall, AsyncUnaryCall, JobletServiceAsyncStub
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -70,6 +70,14 @@ class AsyncJobletClient:
             self.address, channel_credentials(self._credentials), options=channel_options(self.address)
         )
         self._stub = cast("JobletServiceAsyncStub", JobletServiceStub(self._channel))
+        self._logs_of = cast(
+            "AsyncStreamCall[pb.GetJobLogsReq, tuple[bytes, int]]",
+            self._channel.unary_stream(
+                convert.GET_JOB_LOGS,
+                request_serializer=pb.GetJobLogsReq.SerializeToString,
+                response_deserializer=convert.piece_of,
+            ),
+        )
         # A server that has not answered yet is asked for the status first: should it be away, that is told at once.
         self._answered = False
 
@@ -313,11 +321,10 @@ class AsyncJobLog:
                 since=None if position.begun else self._since,
                 follow=self._follow,
             )
-            stream = client._stub.GetJobLogs(request)
+            stream = client._logs_of(request)
             try:
-                async for chunk in stream:
-                    payload = chunk.payload  # each look at it is a copy
-                    position.read(len(payload), chunk.offset)
+                async for payload, begins_at in stream:
+                    position.read(len(payload), begins_at)
                     yield payload
                 return
             except aio.AioRpcError as error:

@@ -18,6 +18,9 @@ from joblet.wire import joblet_pb2 as pb
 MIB: Final = 1024 * 1024
 _INT32_MAX: Final = 2**31 - 1
 
+GET_JOB_LOGS: Final = f"/{pb.DESCRIPTOR.services_by_name['JobletService'].full_name}/GetJobLogs"
+"""The stream of logs is called by its name and not through the stub, which would have protobuf copy each payload."""
+
 
 def run_request(
     command: str,
@@ -194,3 +197,25 @@ def _time(text: str) -> datetime | None:
     except ValueError:
         raise UnexpectedAnswer("UNKNOWN", f"the server sent a time that is none: {text!r}") from None
     return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def piece_of(message: bytes) -> tuple[bytes, int]:
+    """
+    Payload and offset of a DataChunk, with one copy of the payload instead of protobuf's two: a log is MiBs of them.
+
+    The inverse of the server's `encoded_chunk`. Whatever a message says beside its payload is protobuf's to read.
+
+    Raises:
+        google.protobuf.message.DecodeError: It is no DataChunk.
+    """
+    if message[:1] == b"\x0a":
+        length = shift = 0
+        for at in range(1, min(len(message), 6)):
+            length |= (message[at] & 0x7F) << shift
+            shift += 7
+            if message[at] < 0x80:
+                if at + 1 + length == len(message):
+                    return message[at + 1 :], 0
+                break
+    chunk = pb.DataChunk.FromString(message)
+    return chunk.payload, chunk.offset

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar, cast
 
 import grpc
 
@@ -32,7 +32,7 @@ from joblet.wire import joblet_pb2 as pb
 from joblet.wire.joblet_pb2_grpc import JobletServiceStub
 
 if TYPE_CHECKING:
-    from joblet.wire.joblet_pb2_grpc import ResponseStream, UnaryCall
+    from joblet.wire.joblet_pb2_grpc import ResponseStream, StreamCall, UnaryCall
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -70,6 +70,14 @@ class JobletClient:
             self.address, channel_credentials(self._credentials), options=channel_options(self.address)
         )
         self._stub = JobletServiceStub(self._channel)
+        self._logs_of = cast(
+            "StreamCall[pb.GetJobLogsReq, tuple[bytes, int]]",
+            self._channel.unary_stream(
+                convert.GET_JOB_LOGS,
+                request_serializer=pb.GetJobLogsReq.SerializeToString,
+                response_deserializer=convert.piece_of,
+            ),
+        )
         # A server that has not answered yet is asked for the status first: should it be away, that is told at once.
         self._answered = False
 
@@ -273,7 +281,7 @@ class JobLog:
         self._follow = follow
         self._tail_lines = tail_lines
         self._since = since
-        self._stream: ResponseStream[pb.DataChunk] | None = None
+        self._stream: ResponseStream[tuple[bytes, int]] | None = None
         self._closed = False
         self._chunks = self._read()
 
@@ -322,13 +330,12 @@ class JobLog:
                 since=None if position.begun else self._since,
                 follow=self._follow,
             )
-            self._stream = client._stub.GetJobLogs(request)
+            self._stream = client._logs_of(request)
             if self._closed:  # meanwhile, by another thread
                 self._stream.cancel()
             try:
-                for chunk in self._stream:
-                    payload = chunk.payload  # each look at it is a copy
-                    position.read(len(payload), chunk.offset)
+                for payload, begins_at in self._stream:
+                    position.read(len(payload), begins_at)
                     yield payload
                 return
             except grpc.RpcError as error:

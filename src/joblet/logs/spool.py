@@ -9,8 +9,10 @@ Runs in: supervisor (`pump`), its disk thread (`store`), its overflow thread (`r
 May not: block in `pump`, import outside the standard library.
 """
 
+import contextlib
 import os
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from joblet.logs.calls import REAL, Calls
 from joblet.logs.memfd import MOVABLE_BYTES, LogMemory
 from joblet.logs.overflow import BLOCK_BYTES, Overflow, Policy, SpillFile, compressed, decompressed, marker
 from joblet.logs.pipe import PIPE_BYTES, Pumped
+from joblet.logs.times import TimeIndex
 
 
 class Spool:
@@ -29,6 +32,7 @@ class Spool:
             job that ended unwatched was killed: only the file is left).
         memory_fd: The job's memfd; -1 likewise.
         path: The log file; created by the first byte.
+        times: Is told how long the file was when.
         block_bytes: What moves at a time when memory is short; whole pages.
 
     Attributes:
@@ -52,6 +56,7 @@ class Spool:
         "_relieved_bytes",
         "_spill",
         "_taken",
+        "_times",
         "_unpacked",
         "ended",
         "given_back_bytes",
@@ -63,10 +68,18 @@ class Spool:
     )
 
     def __init__(
-        self, pipe_fd: int, memory_fd: int, path: Path, *, block_bytes: int = BLOCK_BYTES, calls: Calls = REAL
+        self,
+        pipe_fd: int,
+        memory_fd: int,
+        path: Path,
+        times: TimeIndex,
+        *,
+        block_bytes: int = BLOCK_BYTES,
+        calls: Calls = REAL,
     ) -> None:
         self.pipe_fd = pipe_fd
         self.path = path
+        self._times = times
         self.stored_bytes = path.stat().st_size if path.exists() else 0
         self.received_bytes = self.stored_bytes
         self.ended = pipe_fd < 0
@@ -150,15 +163,12 @@ class Spool:
         finally:
             with self._lock:
                 self._claimed = self._taken
+        with contextlib.suppress(OSError):  # it says so again with the next growth
+            self._times.grew(time.time_ns(), self.stored_bytes)
         return self.stored_bytes - before
 
     def sync(self) -> None:
-        """
-        Wait until what is stored would survive the machine. Called by the disk thread only; blocks.
-
-        Raises:
-            OSError: It may not.
-        """
+        """Make what is stored survive the machine. Called by the disk thread only; blocks. Raises OSError."""
         if self._file_fd >= 0:
             self._calls.fdatasync(self._file_fd)
 
@@ -240,8 +250,7 @@ class Spool:
         Move the oldest block that was not looked at yet out of memory. Called by the overflow thread only.
 
         Returns:
-            Bytes of memory given back; 0 when this block stays (it does not compress, `sample` keeps it, it is being
-            stored); None when there is no further block.
+            Bytes given back; 0 when this block stays where it is; None when there is no further block.
 
         Raises:
             OSError: The second path takes no more; the block stays.
@@ -369,6 +378,8 @@ class Spool:
 
     def close_file(self) -> None:
         """All is stored: close the log file. Called by the disk thread only."""
+        with contextlib.suppress(OSError):
+            self._times.close()
         if self._file_fd >= 0:
             os.close(self._file_fd)
             self._file_fd = -1

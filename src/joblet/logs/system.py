@@ -26,6 +26,7 @@ from joblet.logs.pipe import PIPE_BYTES
 from joblet.logs.records import LARGEST_BLOCK_BYTES, LogHandle, RecordSpool, block_bytes
 from joblet.logs.relief import Relief
 from joblet.logs.spool import Spool
+from joblet.logs.times import TimeIndex
 from joblet.logs.writer import TURN_BYTES, WARN_INTERVAL_S, Finish, Fsync, Log, Notice, Writer
 
 # A thread that wants the interpreter from a producer that is busy gets it once in 5 ms: then it should be worth it.
@@ -117,9 +118,9 @@ class AsyncLogSystem:
         os.close(self.event_fd)
 
     def stat(self) -> dict[str, float]:
-        """The metrics by name, each with its unit: counters since the start, and what is waiting now."""
+        """The metrics, each with its unit in the name: counters since the start, and what is waiting now."""
         metrics, memory = self.metrics, self.memory
-        return {
+        numbers: dict[str, float] = {
             "memory_limit_bytes": memory.limit_bytes,
             "memory_held_bytes": memory.held_bytes,
             "memory_peak_bytes": memory.peak_bytes,
@@ -130,12 +131,13 @@ class AsyncLogSystem:
             "write_p99_s": metrics.writes.at_most_s(0.99),
             "write_max_s": metrics.writes.max_s,
         }
+        return {_as_in_json(name): number for name, number in numbers.items()}
 
     # The pipes of jobs, from the supervisor's loop
 
-    def spool(self, pipe_fd: int, memory_fd: int, path: Path) -> Spool:
-        """A job's output; `add` it once its job stands. See `Spool`."""
-        return Spool(pipe_fd, memory_fd, path, calls=self._calls)
+    def spool(self, pipe_fd: int, memory_fd: int, path: Path, times: Path) -> Spool:
+        """A job's output; `add` it once its job stands. See `Spool`; `times` gets an index of times."""
+        return Spool(pipe_fd, memory_fd, path, TimeIndex(times), calls=self._calls)
 
     def add(self, spool: Spool) -> None:
         """A job's output, new or taken over from a predecessor."""
@@ -246,3 +248,8 @@ class AsyncLogSystem:
     def _notice(self, notice: Notice) -> None:
         self._notices.append(notice)
         os.eventfd_write(self.event_fd, 1)
+
+
+def _as_in_json(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(other.capitalize() for other in others)

@@ -48,6 +48,9 @@ VERB: Final = Verb(
 
 def run(values: Values, output: Output) -> int:
     """Print it to its end."""
+    from joblet.allocator import keep_freed_memory
+
+    keep_freed_memory()
     tail_lines, since = values.number("tail"), moment(values.text("since"))
     if tail_lines < 0:
         raise BadUsage(f"--tail must not be negative (given: {tail_lines})")

@@ -127,6 +127,9 @@ def _environment(flag: str, given: list[str]) -> dict[str, str]:
 
 def _follow(client: "JobletClient", job: "Job", output: Output) -> int:
     """Print the job's output and end as it does."""
+    from joblet.allocator import keep_freed_memory
+
+    keep_freed_memory()
     previous = signal.signal(signal.SIGTERM, _on_sigterm)
     try:
         output.note(json_text(job_object(job))) if output.as_json else output.note(*started_lines(job))

@@ -77,15 +77,16 @@ def _record(path: Path, status: Status | None) -> Record | None:
 def _take_over(owner: Owner, cgroups: Cgroups | None, policy: Policy, record: Record, status: Status) -> Found:
     cgroup = cgroups.reopen(record.job_id) if cgroups is not None and record.cgroup else None
     init = reattach(status)
-    log_path = owner.folder.log(record.job_id)
+    log_paths = owner.folder.log(record.job_id), owner.folder.log_times(record.job_id)
     if init is None:
         # What was spilled has lost its place: the memory that told it went with init.
         policy.spill_path(record.job_id).unlink(missing_ok=True)
-        job = SupervisedJob(owner, record, owner.logs.spool(-1, -1, log_path), -1, cgroup)
+        job = SupervisedJob(owner, record, owner.logs.spool(-1, -1, *log_paths), -1, cgroup)
         return job, status, -1
     pidfd, log_read, log_memory, event = init
     os.set_blocking(log_read, False)
-    return SupervisedJob(owner, record, owner.logs.spool(log_read, log_memory, log_path), event, cgroup), status, pidfd
+    spool = owner.logs.spool(log_read, log_memory, *log_paths)
+    return SupervisedJob(owner, record, spool, event, cgroup), status, pidfd
 
 
 def _remove_unknown(folder: StateFolder, cgroups: Cgroups | None, known: Mapping[str, SupervisedJob]) -> None:

@@ -265,7 +265,9 @@ class Supervisor:
             undo.callback(os.close, memory)
             event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
             undo.callback(os.close, event)
-            spool = self.logs.spool(log_read, memory, self.folder.log(wanted.job_id))
+            spool = self.logs.spool(
+                log_read, memory, self.folder.log(wanted.job_id), self.folder.log_times(wanted.job_id)
+            )
             undo.pop_all()
         self._free_slots.pop()
         record = Record(wanted.job_id, slot, wanted.timeout_s, wanted.memory_max_bytes, cgroup is not None)
