@@ -1,8 +1,8 @@
 """
 Logs that this process writes itself: a producer's records, then blocks of them, then the file.
 
-A record is appended to a list and nothing else happens, until as much has come together as a block may hold: then the
-producer itself joins them, so that the disk thread never holds the interpreter for long.
+A record is copied into a block in memory and nothing else happens, until the block has its size: then it is one more
+piece of the log that waits for the disk thread, which so never holds the interpreter for long.
 
 Runs in: the producers' threads (`LogHandle`), the disk thread (`store`), the overflow thread (`relieve`).
 May not: import outside the standard library.
@@ -12,8 +12,9 @@ Source: API specification, "Version 2.11.0": microsecond write latency.
 import os
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import Enum
+from io import BytesIO
 from itertools import islice
 from pathlib import Path
 from typing import Final, Protocol
@@ -22,8 +23,6 @@ from joblet.logs.calls import REAL, Calls
 from joblet.logs.memory import Memory
 from joblet.logs.overflow import Overflow, Policy, SpillFile, compressed, decompressed, marker
 
-# What a record costs beside its bytes while it waits: the object's head and its place in a list.
-RECORD_COST_BYTES: Final = 64
 LARGEST_BLOCK_BYTES: Final = 256 * 1024
 _SMALLEST_BLOCK_BYTES: Final = 4 * 1024
 # A join holds the interpreter, and a batch its memory twice: a huge one would stall every other thread.
@@ -62,6 +61,9 @@ class RecordSpool:
 
     Args:
         path: The log file; an existing one is continued.
+
+    Raises:
+        OSError: It cannot be opened.
     """
 
     def __init__(self, path: Path, memory: Memory, calls: Calls = REAL) -> None:
@@ -74,7 +76,7 @@ class RecordSpool:
         self._relieved_bytes = 0
         self._taken_bytes = 0
         self._memory = memory
-        self._fd = -1
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         # Blocks that were looked at for relief precede those that were not.
         self._seen: deque[_Block] = deque()
         self._new: deque[_Block] = deque()
@@ -108,8 +110,6 @@ class RecordSpool:
 
     def store(self, most_bytes: int) -> int:
         """See `Spool.store`."""
-        if self._fd < 0:
-            self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         written = 0
         while written < most_bytes:
             blocks = self._claim(most_bytes - written)
@@ -254,36 +254,25 @@ class LogHandle:
     """
     Where one producer writes one log.
 
-    Made by `AsyncLogSystem.open`. Several threads may share a handle; their records are then in the log in some order.
+    Made by `AsyncLogSystem.open`. Several threads may share a handle; their records are then in the log in some order,
+    each in one piece.
+
+    Attributes:
+        write: `write(record)` accepts one record of bytes. It waits only when the memory of all logs is used up. Raises
+            TypeError for what is not bytes, LogClosed once the log is closed; then nothing was accepted.
     """
 
-    __slots__ = ("_append", "_batch", "_block_bytes", "_closed", "_left", "_lock", "_owner", "_records", "spool")
+    __slots__ = ("_batch", "_block_bytes", "_closed", "_lock", "_owner", "_swap", "_waiting", "spool", "write")
 
     def __init__(self, spool: RecordSpool, owner: Owner, block: int) -> None:
         self.spool = spool
         self._owner = owner
         self._block_bytes = block
-        self._left = block
         self._batch = _FEW
-        self._records: list[bytes] = []
-        self._append = self._records.append
         self._lock = threading.Lock()
+        self._waiting = False
         self._closed = False
-
-    def write(self, record: bytes) -> None:
-        """
-        Accept one record. It waits only when the memory of all logs is used up.
-
-        Raises:
-            TypeError: It is not bytes.
-            LogClosed: Nothing was accepted.
-        """
-        left = self._left - len(record) - RECORD_COST_BYTES
-        if left < 0 or record.__class__ is not bytes:
-            self._write_slowly(record)
-        else:
-            self._left = left
-            self._append(record)
+        self.write, self._swap = _block_of_records(block, self._full)
 
     def write_many(self, records: Iterable[bytes]) -> None:
         """
@@ -299,7 +288,7 @@ class LogHandle:
             self._batch = min(_MANY, 1 + self._block_bytes * len(batch) // (len(data) + 1))
             self._wait_for_share(len(data))
             with self._lock:
-                self._close_block()
+                self.spool.put(self._swap())
                 self.spool.put(data)
             self._owner.block_closed(self.spool)
 
@@ -313,12 +302,18 @@ class LogHandle:
         Raises:
             TimeoutError: The disk has not taken it yet; it will, nothing is lost.
         """
-        if self._records:
-            with self._lock:
-                self._close_block()
-            self._owner.block_closed(self.spool)
+        with self._lock:
+            self.spool.put(self._swap())
+        self._owner.block_closed(self.spool)
         if wait:
             self._owner.wait_until_stored(self.spool, self.spool.received_bytes, timeout_s)
+
+    def flush_in_passing(self) -> None:
+        """What the disk thread does at each flush interval: never waits, and leaves alone what a producer waits for."""
+        if not self._waiting and self._owner.memory.may_take(self.spool.memory_bytes, self._block_bytes):
+            with self._lock:
+                self.spool.put(self._swap())
+            self._owner.block_closed(self.spool)
 
     def close(self, timeout_s: float | None = None) -> None:
         """
@@ -328,40 +323,63 @@ class LogHandle:
             TimeoutError: The disk has not taken it yet; it will, nothing is lost.
         """
         self._closed = True
-        self._left = -1
         self._owner.memory.wake()
-        self.flush()
+        with self._lock:
+            self.spool.put(self._swap(last=True))
         self._owner.close_log(self, timeout_s)
 
-    def _write_slowly(self, record: bytes) -> None:
-        if not isinstance(record, bytes | bytearray | memoryview):
-            raise TypeError(f"a record must be bytes, not {type(record).__name__}")
-        record = bytes(record)
-        self._wait_for_share(self._block_bytes + len(record))
+    def _full(self) -> None:
+        """The block has its size. Called by `write`, after the record was accepted."""
+        self._wait_for_share(self._block_bytes)
         with self._lock:
-            if self._left - len(record) - RECORD_COST_BYTES < 0:
-                self._close_block()
-                self._left = self._block_bytes
-            self._left -= len(record) + RECORD_COST_BYTES
-            self._append(record)
-            if self._left < 0:  # larger than a block
-                self._close_block()
-                self._left = self._block_bytes
+            self.spool.put(self._swap())
         self._owner.block_closed(self.spool)
 
     def _wait_for_share(self, more_bytes: int) -> None:
+        if self._closed:
+            raise LogClosed(f"the log {self.spool.path} is closed")
         memory = self._owner.memory
         if not memory.may_take(self.spool.memory_bytes, more_bytes):
             self._owner.waits(self.spool)
+            self._waiting = True
             memory.wait_for_share(lambda: self.spool.memory_bytes, more_bytes, lambda: self._closed)
-        if self._closed:
-            raise LogClosed(f"the log {self.spool.path} is closed")
+            self._waiting = False
 
-    def _close_block(self) -> None:
-        """Join what has come together. Other threads may append meanwhile: only what is seen here is taken."""
-        records = self._records
-        count = len(records)
-        if count:
-            batch = records[:count]
-            del records[:count]
-            self.spool.put(b"".join(batch))
+
+class _Swap(Protocol):
+    def __call__(self, *, last: bool = False) -> bytes: ...
+
+
+def _block_of_records(block_bytes: int, full: Callable[[], None]) -> tuple[Callable[[bytes], None], _Swap]:
+    """
+    `write(record)`, and what takes the records out that were written since the last time.
+
+    A closure, because looking two attributes up costs as much as the write itself; BytesIO, because its `write` refuses
+    what is no bytes, and counts them, in the same call. No lock is needed between the two functions: the interpreter
+    does not leave a thread between its look at `append` and the end of that call.
+    """
+    buffer = BytesIO()
+    append: Callable[[bytes], int] = buffer.write
+    left_bytes = block_bytes
+
+    def write(record: bytes) -> None:
+        nonlocal left_bytes
+        left_bytes -= append(record)
+        if left_bytes <= 0:
+            full()
+
+    def swap(*, last: bool = False) -> bytes:
+        nonlocal buffer, append, left_bytes
+        before = buffer
+        if not last and not before.tell():
+            return b""
+        buffer = BytesIO()
+        append = _refuse if last else buffer.write
+        left_bytes = block_bytes
+        return before.getvalue()
+
+    return write, swap
+
+
+def _refuse(_record: bytes) -> int:
+    raise LogClosed("the log is closed")

@@ -12,7 +12,7 @@ import contextlib
 import os
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -103,6 +103,7 @@ class AsyncLogSystem:
         self._progress: deque[Log | Finish] = deque()
         self._handles: dict[LogHandle, None] = {}
         self._stored = threading.Condition()
+        self._awaited: Counter[Log] = Counter()
 
     def start(self) -> None:
         """Start the threads: only once nothing in this process will fork any more."""
@@ -189,7 +190,12 @@ class AsyncLogSystem:
     # In-process producers
 
     def open(self, path: Path) -> LogHandle:
-        """A log that this process writes; an existing file is continued."""
+        """
+        A log that this process writes; an existing file is continued.
+
+        Raises:
+            OSError: It cannot be opened.
+        """
         spool = RecordSpool(path, self.memory, self._calls)
         block = block_bytes(self.memory, len(self._handles) + 1, self._settings.block_bytes)
         handle = LogHandle(spool, self, block)
@@ -229,12 +235,18 @@ class AsyncLogSystem:
 
     def _wait(self, reached: Callable[[], bool], spool: RecordSpool, timeout_s: float | None) -> None:
         with self._stored:
-            if not self._stored.wait_for(reached, timeout_s):
-                raise TimeoutError(f"the disk has not taken all of {spool.path} within {timeout_s:g} s")
+            self._awaited[spool] += 1
+            try:
+                if not self._stored.wait_for(reached, timeout_s):
+                    raise TimeoutError(f"the disk has not taken all of {spool.path} within {timeout_s:g} s")
+            finally:
+                self._awaited[spool] -= 1
+                if not self._awaited[spool]:
+                    del self._awaited[spool]
 
     def _flush(self) -> None:
         for handle in list(self._handles):
-            handle.flush()
+            handle.flush_in_passing()
 
     def _reported(self, what: Log | Finish) -> None:
         log = what.spool if isinstance(what, Finish) else what
@@ -242,8 +254,10 @@ class AsyncLogSystem:
             self._progress.append(what)
             os.eventfd_write(self.event_fd, 1)
         else:
+            # Each wake-up takes the interpreter from a producer: only when somebody waits for this very log.
             with self._stored:
-                self._stored.notify_all()
+                if log in self._awaited:
+                    self._stored.notify_all()
 
     def _notice(self, notice: Notice) -> None:
         self._notices.append(notice)
