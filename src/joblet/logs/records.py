@@ -70,6 +70,7 @@ class RecordSpool:
         self.path = path
         self._calls = calls
         self.queued = False
+        self.not_before_s = 0.0
         self.received_bytes = 0
         self.stored_bytes = 0
         self.given_back_bytes = 0

@@ -60,6 +60,7 @@ class Spool:
         "_unpacked",
         "ended",
         "given_back_bytes",
+        "not_before_s",
         "path",
         "pipe_fd",
         "queued",
@@ -84,6 +85,7 @@ class Spool:
         self.received_bytes = self.stored_bytes
         self.ended = pipe_fd < 0
         self.queued = False
+        self.not_before_s = 0.0
         self._block_bytes = block_bytes
         self._calls = calls
         self._memory = LogMemory(memory_fd, block_bytes, calls)
@@ -126,18 +128,16 @@ class Spool:
         """Move what the pipe holds into the memfd, at most `most_bytes`."""
         if self.ended:
             return Pumped.ENDED
-        moved = 0
-        while moved < most_bytes:
-            try:
-                count = self._memory.receive(self.pipe_fd, self.received_bytes, most_bytes - moved)
-            except BlockingIOError:
-                return Pumped.DRAINED
-            if count == 0:
-                self.ended = True
-                return Pumped.ENDED
-            self.received_bytes += count
-            moved += count
-        return Pumped.MORE
+        try:
+            # Once: it takes all there is. To ask again is to run after a job that prints, line by line.
+            count = self._memory.receive(self.pipe_fd, self.received_bytes, most_bytes)
+        except BlockingIOError:
+            return Pumped.DRAINED
+        if count == 0:
+            self.ended = True
+            return Pumped.ENDED
+        self.received_bytes += count
+        return Pumped.MORE if count == most_bytes else Pumped.DRAINED
 
     # Out
 

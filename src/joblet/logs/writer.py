@@ -25,6 +25,10 @@ from joblet.logs.metrics import Metrics
 
 TURN_BYTES: Final = 4 * 1024 * 1024
 RETRY_S: Final = 0.5
+# A log is not written more often than so, unless so much has come together: each write wakes two threads, and on a
+# small machine that is time the jobs do not get.
+PACE_S: Final = 0.005
+PACE_BYTES: Final = 1024 * 1024
 WARN_INTERVAL_S: Final = 30.0
 
 
@@ -33,6 +37,7 @@ class Log(Protocol):
 
     path: Path
     queued: bool
+    not_before_s: float
     stored_bytes: int
     given_back_bytes: int
 
@@ -135,7 +140,7 @@ class Writer:
         self._at_intervals: Callable[[], None] = lambda: None
         self._interval_s = self._next_interval_s = float("inf")
         self._warned_s = -WARN_INTERVAL_S
-        self._in_trouble = False
+        self._refused: set[Log] = set()
         self._tasks: deque[Task] = deque()
         self._later: list[tuple[float, int, Task]] = []
         self._sequence = itertools.count()
@@ -256,7 +261,10 @@ class Writer:
                     pass
                 except OSError as error:
                     self._warn("cannot remove a file", path=str(task.path), why=error.strerror or str(error))
+            case _ if self._can_wait(task):
+                heapq.heappush(self._later, (task.not_before_s, next(self._sequence), task))
             case _:
+                task.not_before_s = self._clock() + PACE_S
                 # Cleared first: bytes that arrive during the write queue it again.
                 task.queued = False
                 if not self._store(task, last=False):
@@ -267,6 +275,9 @@ class Writer:
                     if task.backlog_bytes:
                         self.dirty(task)
                 self._report(task)
+
+    def _can_wait(self, log: Log) -> bool:
+        return not self._closing and log.backlog_bytes < PACE_BYTES and log.not_before_s > self._clock()
 
     def _store(self, log: Log, *, last: bool) -> bool:
         """Whether the disk took what was asked of it."""
@@ -281,15 +292,17 @@ class Writer:
                 self._metrics.syncs += 1
         except OSError as error:
             self._metrics.write_errors += 1
-            self._in_trouble = True
+            self._refused.add(log)
             self._warn("log stays in memory: the disk refuses it", path=str(log.path), why=error.strerror or str(error))
             return False
         finally:
             self._memory.give(log.given_back_bytes - held)
             self._metrics.stored_bytes += log.stored_bytes - before
             self._metrics.writes.add(self._clock() - began_s)
-        if self._in_trouble and not self._later:
-            self._in_trouble = False
+        if self._refused:
+            self._refused.discard(log)
+            if self._refused:
+                return True
             self._warned_s = -WARN_INTERVAL_S
             self._notice(Notice("INFO", "the disk takes logs again"))
         return True

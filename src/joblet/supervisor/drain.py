@@ -5,6 +5,7 @@ Runs in: supervisor. May not: block, import outside the standard library.
 Source: epoll(7), pipe(7).
 """
 
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -14,9 +15,9 @@ from joblet.logs.system import AsyncLogSystem
 from joblet.supervisor.loop import READABLE, Loop, Timer
 
 _ONESHOT: Final = 1 << 30  # <sys/epoll.h> EPOLLONESHOT
-# A pipe that held less than this is left alone for a moment: a job that prints a line at a time would
-# otherwise wake the loop for each line. 1 ms of 100-byte lines is 180 KB of a 1 MiB pipe.
-_BUSY_BYTES: Final = 64 * 1024
+# A job that prints less than this is left alone for a moment after each look: it would otherwise wake the loop for each
+# line. In 1 ms so much is a quarter of the pipe.
+_BUSY_BYTES_PER_S: Final = 256 * 1024 * 1000
 _REST_S: Final = 0.001
 
 
@@ -35,6 +36,7 @@ class Drain:
         self._held = held
         self._rest: Timer | None = None
         self._stopped = False
+        self._pumped_s = 0.0
 
     def start(self) -> None:
         """Watch the pipe, unless every writer is gone."""
@@ -56,21 +58,22 @@ class Drain:
 
     def finish(self) -> None:
         """Take what is left in the pipe of a job that can write no more."""
-        while self._pump()[0] is Pumped.MORE:
+        while self._pump()[1]:
             pass
         self.stop()
 
-    def _readable(self, _events: int) -> None:
+    def _readable(self, _events: int = 0) -> None:
         if not self._logs.may_receive(self.spool):
             self._held(self)
             return
+        before_s, self._pumped_s = self._pumped_s, time.monotonic()
         pumped, moved_bytes = self._pump()
         if pumped is Pumped.ENDED:
             self.stop()
-        elif moved_bytes >= _BUSY_BYTES:
+        elif not moved_bytes or moved_bytes > _BUSY_BYTES_PER_S * (self._pumped_s - before_s):
             self.resume()
         else:
-            self._rest = self._loop.after(_REST_S, self.resume)
+            self._rest = self._loop.after(_REST_S, self._readable)
 
     def _pump(self) -> tuple[Pumped, int]:
         before = self.spool.received_bytes
