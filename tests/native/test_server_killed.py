@@ -24,10 +24,11 @@ PADDING: Final = "." * 200
 PIECE_BYTES: Final = 1000
 WATCHED_BYTES: Final = 4000  # what a follower has seen before and sees after the kill, at least
 
-# Both print a piece every 2 ms until they get a word through the gate; then they say how many they printed.
+# Both print a piece every 2 ms until they get a word through the gate; then they say how many they printed. One byte of
+# the word is enough: bash throws away what it has read of a line when the time is over.
 LINES: Final = f"""
 i=0
-until read -r -t 0.002 word <&3 || [ $? -le 128 ]; do echo "$0 line $i {PADDING}"; i=$((i+1)); done
+until read -r -N 1 -t 0.002 word <&3 || [ $? -le 128 ]; do echo "$0 line $i {PADDING}"; i=$((i+1)); done
 echo $i >&3
 exit $1
 """

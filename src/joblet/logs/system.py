@@ -16,7 +16,6 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
 from joblet.logs.calls import REAL, Calls
 from joblet.logs.memory import DEFAULT_LIMIT_BYTES, DEFAULT_QUEUE_MAX, Memory
@@ -28,9 +27,6 @@ from joblet.logs.relief import Relief
 from joblet.logs.spool import Spool
 from joblet.logs.times import TimeIndex
 from joblet.logs.writer import TURN_BYTES, WARN_INTERVAL_S, Finish, Fsync, Log, Notice, Writer
-
-# A thread that wants the interpreter from a producer that is busy gets it once in 5 ms: then it should be worth it.
-_RECORDS_TURN_BYTES: Final = 8 * TURN_BYTES
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,9 @@ from joblet.logs.memory import Memory
 from joblet.logs.metrics import Metrics
 
 TURN_BYTES: Final = 4 * 1024 * 1024
+# A round over all logs that wait writes about so much: with a thousand of them a turn is smaller, else each waits long.
+ROUND_BYTES: Final = 256 * 1024 * 1024
+_LEAST_TURN_BYTES: Final = 64 * 1024
 RETRY_S: Final = 0.5
 # A log is not written more often than so, unless so much has come together: each write wakes two threads, and on a
 # small machine that is time the jobs do not get.
@@ -285,7 +288,8 @@ class Writer:
         before, held = log.stored_bytes, log.given_back_bytes
         try:
             if log.backlog_bytes:
-                log.store(self._turn_bytes)
+                fair_bytes = ROUND_BYTES // (len(self._tasks) + 1)
+                log.store(max(min(self._turn_bytes, fair_bytes), _LEAST_TURN_BYTES))
                 self._metrics.batches += 1
             if self._fsync is Fsync.ALWAYS or (last and self._fsync is Fsync.END and not log.backlog_bytes):
                 log.sync()
