@@ -187,3 +187,37 @@ def test_no_schedule_loses_repeats_or_reorders_a_byte(strategy: Overflow, tmp_pa
             phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink),
         ),
     )
+
+
+@pytest.mark.parametrize("strategy", [Overflow.COMPRESS, Overflow.SPILL])
+def test_a_log_that_is_over_while_a_block_moves_leaves_the_next_one_alone(strategy: Overflow, tmp_path: Path) -> None:
+    """Its descriptor's number may by then be that of another job's memory."""
+    policy = Policy(strategy, tmp_path / "spilled")
+    others: list[int] = []
+
+    def ends_before(fd: int, data: bytes, offset: int) -> int:
+        if not others:
+            before.store(EVERYTHING)
+            before.close_file()
+            before.close()
+            while number not in others:
+                others.append(memory_file("another"))
+        return os.pwrite(fd, data, offset)
+
+    read_fd, write_fd = output_pipe()
+    times = TimeIndex(tmp_path / "times")
+    before = Spool(
+        read_fd, memory_file("a-job"), tmp_path / "a-job.log", times, block_bytes=BLOCK, calls=Calls(pwrite=ends_before)
+    )
+    number = before.memory_fd
+    os.write(write_fd, OUTPUT[: 2 * BLOCK])
+    os.close(write_fd)
+    before.pump()
+
+    before.relieve(policy)
+
+    assert (tmp_path / "a-job.log").read_bytes() == OUTPUT[: 2 * BLOCK]
+    assert [os.fstat(other).st_blocks for other in others] == [0] * len(others)
+    assert not policy.spill_path("a-job").exists()
+    for other in others:
+        os.close(other)

@@ -51,6 +51,10 @@ class LogMemory:
         self._block_bytes = block_bytes
         self._calls = calls
 
+    def duplicate(self) -> "LogMemory":
+        """The same memory by a descriptor of its own, to be closed by who asked for it."""
+        return LogMemory(os.dup(self.fd), self._block_bytes, self._calls)
+
     def size_bytes(self) -> int:
         """What was ever received."""
         return os.fstat(self.fd).st_size - BASE_BYTES

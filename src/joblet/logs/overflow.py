@@ -158,16 +158,13 @@ class SpillFile:
     def drop(self, offset_bytes: int, size_bytes: int) -> None:
         """This block is in the log: its place on the second path is free again, where its file system can do that."""
         if self._fd >= 0:
-            try:
+            with contextlib.suppress(OSError):
                 self._calls.punch_hole(self._fd, offset_bytes, size_bytes)
-            except OSError as error:
-                if error.errno != errno.EOPNOTSUPP:
-                    raise
 
     def remove(self) -> None:
-        """Everything is in the log."""
+        """Everything is in the log. A file that cannot be removed is left."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             self._calls.unlink(self.path)

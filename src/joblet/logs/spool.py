@@ -41,33 +41,6 @@ class Spool:
         given_back_bytes: Memory that `store` has given back.
     """
 
-    __slots__ = (
-        "_block_bytes",
-        "_calls",
-        "_claimed",
-        "_drop_records",
-        "_drops",
-        "_file_fd",
-        "_lock",
-        "_marker",
-        "_memory",
-        "_moved",
-        "_next_block",
-        "_relieved_bytes",
-        "_spill",
-        "_taken",
-        "_times",
-        "_unpacked",
-        "ended",
-        "given_back_bytes",
-        "not_before_s",
-        "path",
-        "pipe_fd",
-        "queued",
-        "received_bytes",
-        "stored_bytes",
-    )
-
     def __init__(
         self,
         pipe_fd: int,
@@ -100,6 +73,7 @@ class Spool:
         self._marker = b""  # what is left of the marker for the first of them
         self._spill: SpillFile | None = None
         self._next_block = 0
+        self._over = False
         self.given_back_bytes = self._relieved_bytes = 0
         if memory_fd >= 0:
             # A successor goes on where the memfd ends; a new job's is empty.
@@ -256,41 +230,53 @@ class Spool:
             OSError: The second path takes no more; the block stays.
         """
         with self._lock:
+            if self.memory_fd < 0:
+                return None
             block = max(self._next_block, -(-self._claimed // self._block_bytes))
             while block in self._moved:  # by a predecessor
                 block += 1
-            movable = min(self.received_bytes, MOVABLE_BYTES) if self.memory_fd >= 0 else 0
-        # Once a job has ended, the length of its log may have been told.
-        if (block + 1) * self._block_bytes > movable or (policy.overflow is Overflow.SAMPLE and self.ended):
-            return None
+            movable = min(self.received_bytes, MOVABLE_BYTES)
+            # Once a job has ended, the length of its log may have been told.
+            if (block + 1) * self._block_bytes > movable or (policy.overflow is Overflow.SAMPLE and self.ended):
+                return None
+            # Meanwhile the log may be over and done, and the number of its descriptor another job's.
+            memory = self._memory.duplicate()
         freed = 0
-        match policy.overflow:
-            case Overflow.COMPRESS:
-                freed = self._compress(block)
-            case Overflow.SPILL:
-                freed = self._spill_out(block, policy)
-            case Overflow.SAMPLE if not policy.keeps(block):
-                freed = self._drop(block)
+        try:
+            match policy.overflow:
+                case Overflow.COMPRESS:
+                    freed = self._compress(block, memory)
+                case Overflow.SPILL:
+                    freed = self._spill_out(block, memory, policy)
+                case Overflow.SAMPLE if not policy.keeps(block):
+                    freed = self._drop(block)
+        finally:
+            os.close(memory.fd)
         self._next_block = block + 1
         return freed
 
-    def _compress(self, block: int) -> int:
-        packed = compressed(self._memory.read_block(block))
+    def _compress(self, block: int, memory: LogMemory) -> int:
+        packed = compressed(memory.read_block(block))
         if packed is None:
             return 0
-        self._memory.put_packed(block, packed)
+        memory.put_packed(block, packed)
         freed = self._give_up(block, len(packed))
         if not freed:
-            self._memory.drop_packed(block)
+            memory.drop_packed(block)
         return freed
 
-    def _spill_out(self, block: int, policy: Policy) -> int:
+    def _spill_out(self, block: int, memory: LogMemory, policy: Policy) -> int:
         if self._spill is None:
             path = policy.spill_path(self.path.stem)
-            self._memory.put_spill_path(path)
+            memory.put_spill_path(path)
             self._spill = SpillFile(path, self._calls)
-        self._spill.put(block * self._block_bytes, self._memory.read_block(block))
-        return self._give_up(block, 0)
+        spill = self._spill
+        spill.put(block * self._block_bytes, memory.read_block(block))
+        freed = self._give_up(block, 0)
+        with self._lock:
+            if self._over:
+                spill.remove()
+        return freed
 
     def _give_up(self, block: int, moved_bytes: int) -> int:
         """The block is elsewhere too: let its memory go, unless the disk thread reads it by now."""
@@ -383,14 +369,16 @@ class Spool:
         if self._file_fd >= 0:
             os.close(self._file_fd)
             self._file_fd = -1
-        if self._spill is not None:
-            self._spill.remove()
-            self._spill = None
+        with self._lock:
+            self._over = True
+            if self._spill is not None:
+                self._spill.remove()
 
     def close(self) -> None:
         """Close the pipe and the memory; the file is the disk thread's."""
-        for fd in (self.pipe_fd, self._memory.fd):
-            if fd >= 0:
-                os.close(fd)
-        self.pipe_fd = self._memory.fd = -1
-        self.ended = True
+        with self._lock:
+            for fd in (self.pipe_fd, self._memory.fd):
+                if fd >= 0:
+                    os.close(fd)
+            self.pipe_fd = self._memory.fd = -1
+            self.ended = True

@@ -15,7 +15,7 @@ import signal
 from collections.abc import Mapping
 from pathlib import Path
 
-from joblet.logs.overflow import Policy
+from joblet.logs.overflow import Policy, SpillFile
 from joblet.statefolder import StateFolder
 from joblet.supervisor.job import Owner, SupervisedJob
 from joblet.supervisor.linux.cgroups.tree import Cgroups
@@ -80,7 +80,7 @@ def _take_over(owner: Owner, cgroups: Cgroups | None, policy: Policy, record: Re
     log_paths = owner.folder.log(record.job_id), owner.folder.log_times(record.job_id)
     if init is None:
         # What was spilled has lost its place: the memory that told it went with init.
-        policy.spill_path(record.job_id).unlink(missing_ok=True)
+        SpillFile(policy.spill_path(record.job_id)).remove()
         job = SupervisedJob(owner, record, owner.logs.spool(-1, -1, *log_paths), -1, cgroup)
         return job, status, -1
     pidfd, log_read, log_memory, event = init
