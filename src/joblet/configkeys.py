@@ -234,7 +234,7 @@ KEYS: Final[tuple[Key, ...]] = (
         Choice(("never", "end", "always")),
         "never",
         "When logs are made to survive a loss of power: never, as the kernel sees fit (within about 30 s); end, before"
-        " a job's end is told; always, before what was written can be read.",
+        " a job's end is told; always, after each write.",
     ),
     Key(
         "logs.maxBytesPerJob",

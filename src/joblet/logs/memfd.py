@@ -147,9 +147,9 @@ class LogMemory:
 
     def put_spill_path(self, path: Path) -> None:
         """Where blocks are spilled to: a successor looks there, whatever its own configuration says."""
-        self._calls.pwrite(self.fd, os.fsencode(path.absolute()), _SPILL_PATH_AT)
+        self._calls.pwrite(self.fd, os.fsencode(path.absolute()) + b"\0", _SPILL_PATH_AT)
 
     def spill_path(self) -> Path | None:
         """Where blocks were spilled to."""
-        name = os.pread(self.fd, PAGE_BYTES, _SPILL_PATH_AT).rstrip(b"\0")
+        name = os.pread(self.fd, PAGE_BYTES, _SPILL_PATH_AT).partition(b"\0")[0]
         return Path(os.fsdecode(name)) if name else None

@@ -1,7 +1,8 @@
 """
 What an `AsyncLogSystem` counts.
 
-Runs in: every thread of an `AsyncLogSystem`; each number has one thread that changes it, unless said otherwise.
+Runs in: every thread of an `AsyncLogSystem`; each number has one thread that changes it, but for `waits`, which may
+miss one.
 May not: import outside the standard library.
 """
 

@@ -20,6 +20,7 @@ class Pumped(Enum):
 
     MORE = "the pipe held as much as was asked for"
     DRAINED = "the pipe is empty for now"
+    REFUSED = "there is no memory for what the pipe holds"
     ENDED = "every writer is gone and the pipe is empty"
 
 

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from enum import Enum
 from io import BytesIO
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -29,11 +29,17 @@ _SMALLEST_BLOCK_BYTES: Final = 4 * 1024
 _FEW: Final = 64
 _MANY: Final = 4096
 _IOV_MAX: Final = 1024  # <limits.h>
+_numbers = count()
 
 
 def block_bytes(memory: Memory, handles: int, largest: int = LARGEST_BLOCK_BYTES) -> int:
-    """How large a block may get: the open ones, which no limit counts, are together a quarter of it at most."""
+    """How large a block may get: the open ones, which no limit counts, are a quarter of it, or the smallest each."""
     return max(min(_SMALLEST_BLOCK_BYTES, largest), min(largest, memory.limit_bytes // 4 // max(1, handles)))
+
+
+def _spill_name(path: Path) -> str:
+    """One that no other log has, of this process or of another."""
+    return f"{path.stem}.{os.getpid()}.{next(_numbers)}"
 
 
 class _Kind(Enum):
@@ -116,12 +122,11 @@ class RecordSpool:
             blocks = self._claim(most_bytes - written)
             if not blocks:
                 break
-            views = [self._view(block) for block in blocks]
-            if self._half is not None:
-                views[0] = self._half[1]
+            half = self._half
             try:
+                views = [half[1] if half is not None and block is half[0] else self._view(block) for block in blocks]
                 count = self._calls.writev(self._fd, views)
-            except OSError:
+            except Exception:
                 self._put_back(blocks)
                 raise
             written += count
@@ -137,8 +142,8 @@ class RecordSpool:
     def close_file(self) -> None:
         """See `Spool.close_file`."""
         if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+            fd, self._fd = self._fd, -1
+            os.close(fd)
         if self._spill is not None:
             self._spill.remove()
             self._spill = None
@@ -221,7 +226,7 @@ class RecordSpool:
                 block.kind, block.data = _Kind.PACKED, packed
             case Overflow.SPILL:
                 if self._spill is None:
-                    self._spill = SpillFile(policy.spill_path(self.path.stem), self._calls)
+                    self._spill = SpillFile(policy.spill_path(_spill_name(self.path)), self._calls)
                 self._spill.put(block.offset, block.data)
                 block.kind, block.data = _Kind.SPILLED, b""
             case Overflow.SAMPLE if not policy.keeps(self._looked_at):
@@ -289,6 +294,8 @@ class LogHandle:
             self._batch = min(_MANY, 1 + self._block_bytes * len(batch) // (len(data) + 1))
             self._wait_for_share(len(data))
             with self._lock:
+                if self._closed:
+                    raise LogClosed(f"the log {self.spool.path} is closed")
                 self.spool.put(self._swap())
                 self.spool.put(data)
             self._owner.block_closed(self.spool)
@@ -323,24 +330,28 @@ class LogHandle:
         Raises:
             TimeoutError: The disk has not taken it yet; it will, nothing is lost.
         """
-        self._closed = True
-        self._owner.memory.wake()
-        with self._lock:
-            self.spool.put(self._swap(last=True))
+        self.shut()
         self._owner.close_log(self, timeout_s)
+
+    def shut(self) -> None:
+        """From now on nothing is accepted; what was is on its way."""
+        with self._lock:
+            self._closed = True
+            self.spool.put(self._swap(last=True))
+        self._owner.memory.wake()
+        self._owner.block_closed(self.spool)
 
     def _full(self) -> None:
         """The block has its size. Called by `write`, after the record was accepted."""
         self._wait_for_share(self._block_bytes)
         with self._lock:
-            self.spool.put(self._swap())
+            if not self._closed:
+                self.spool.put(self._swap())
         self._owner.block_closed(self.spool)
 
     def _wait_for_share(self, more_bytes: int) -> None:
-        if self._closed:
-            raise LogClosed(f"the log {self.spool.path} is closed")
         memory = self._owner.memory
-        if not memory.may_take(self.spool.memory_bytes, more_bytes):
+        if not self._closed and not memory.may_take(self.spool.memory_bytes, more_bytes):
             self._owner.waits(self.spool)
             self._waiting = True
             memory.wait_for_share(lambda: self.spool.memory_bytes, more_bytes, lambda: self._closed)

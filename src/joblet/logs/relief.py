@@ -40,6 +40,7 @@ class Relief:
     Keeps memory below the mark of a strategy, as far as there are blocks to move.
 
     Args:
+        given_back: Called in the overflow thread when there is more memory: jobs may wait for it.
         notice: Called in the overflow thread with a line for the server log, at most once in 30 s.
     """
 
@@ -48,6 +49,7 @@ class Relief:
         memory: Memory,
         policy: Policy,
         metrics: Metrics,
+        given_back: Callable[[], None],
         notice: Callable[[Notice], None],
         *,
         clock: Callable[[], float] = time.monotonic,
@@ -55,6 +57,7 @@ class Relief:
         self._memory = memory
         self._policy = policy
         self._metrics = metrics
+        self._given_back = given_back
         self._notice = notice
         self._clock = clock
         share = RELIEF_AT.get(policy.overflow, 2.0)
@@ -108,20 +111,23 @@ class Relief:
         log = max(logs, key=lambda each: each.memory_bytes)
         try:
             freed = log.relieve(self._policy)
-        except OSError as error:
+        except Exception as error:  # whatever it is: this thread must go on, and the block is where it was
             self._failed_s = self._clock()
-            self._warn("the overflow path takes no more: jobs wait for the disk", why=error.strerror or str(error))
+            self._warn("the overflow path takes no more: jobs wait for the disk", why=str(error))
             return False
         if freed is None:
             self._nothing_to_move.add(log)
         elif freed:
             self._memory.give(freed)
+            self._given_back()
             self._count(freed)
         return True
 
     def _run(self) -> None:
         while not self._closing:
-            self._wanted.wait()
+            # Short of memory with a disk that stands still, nobody else would ask again.
+            short = self._memory.held_bytes > self._rest_bytes
+            self._wanted.wait(RETRY_S if short else None)
             self._wanted.clear()
             self._nothing_to_move.clear()
             while not self._closing and self.step():

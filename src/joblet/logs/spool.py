@@ -271,12 +271,13 @@ class Spool:
             memory.put_spill_path(path)
             self._spill = SpillFile(path, self._calls)
         spill = self._spill
-        spill.put(block * self._block_bytes, memory.read_block(block))
-        freed = self._give_up(block, 0)
-        with self._lock:
-            if self._over:
-                spill.remove()
-        return freed
+        try:
+            spill.put(block * self._block_bytes, memory.read_block(block))
+            return self._give_up(block, 0)
+        finally:
+            with self._lock:
+                if self._over:
+                    spill.remove()
 
     def _give_up(self, block: int, moved_bytes: int) -> int:
         """The block is elsewhere too: let its memory go, unless the disk thread reads it by now."""
@@ -284,9 +285,9 @@ class Spool:
         with self._lock:
             if self._claimed > begin:
                 return 0
+            self._memory.give_back(begin, begin + self._block_bytes)
             self._moved[block] = moved_bytes
             self._relieved_bytes += self._block_bytes - moved_bytes
-            self._memory.give_back(begin, begin + self._block_bytes)
         return self._block_bytes - moved_bytes
 
     def _drop(self, block: int) -> int:
@@ -297,12 +298,14 @@ class Spool:
             last = self._drops[-1] if self._drops else None
             # A marker that is begun counts what it counts.
             begun = self._claimed > last[0] or (self._marker and len(self._drops) == 1) if last else True
+            # First the record: a drop that nobody can read of later must not happen.
             if last is not None and last[1] == begin and not begun:
+                self._memory.put_drop(self._drop_records - 1, last[0], end)
                 self._drops[-1] = (last[0], end)
             else:
+                self._memory.put_drop(self._drop_records, begin, end)
                 self._drops.append((begin, end))
                 self._drop_records += 1
-            self._memory.put_drop(self._drop_records - 1, *self._drops[-1])
             self._relieved_bytes += self._block_bytes
             self._memory.give_back(begin, end)
         return self._block_bytes
@@ -325,7 +328,7 @@ class Spool:
             job, log = end, at + len(text)
         self._taken = self._claimed = job + self.stored_bytes - log
         path = self._memory.spill_path()
-        if path is not None and path.exists():
+        if path is not None:  # one that is not there is waited for: its disk may not be mounted yet
             self._spill = SpillFile(path, self._calls)
         if self._drops:
             self._next_block = self._drops[-1][1] // self._block_bytes
@@ -367,8 +370,8 @@ class Spool:
         with contextlib.suppress(OSError):
             self._times.close()
         if self._file_fd >= 0:
-            os.close(self._file_fd)
-            self._file_fd = -1
+            fd, self._file_fd = self._file_fd, -1
+            os.close(fd)
         with self._lock:
             self._over = True
             if self._spill is not None:

@@ -10,6 +10,7 @@ Source: API specification, "Version 2.11.0"; docs/logs.md.
 
 import contextlib
 import os
+import sys
 import threading
 import time
 from collections import Counter, deque
@@ -22,7 +23,7 @@ from joblet.logs.memory import DEFAULT_LIMIT_BYTES, DEFAULT_QUEUE_MAX, Memory
 from joblet.logs.metrics import COUNTERS, Metrics
 from joblet.logs.overflow import Policy
 from joblet.logs.pipe import PIPE_BYTES
-from joblet.logs.records import LARGEST_BLOCK_BYTES, LogHandle, RecordSpool, block_bytes
+from joblet.logs.records import LARGEST_BLOCK_BYTES, LogClosed, LogHandle, RecordSpool, block_bytes
 from joblet.logs.relief import Relief
 from joblet.logs.spool import Spool
 from joblet.logs.times import TimeIndex
@@ -85,7 +86,7 @@ class AsyncLogSystem:
         self._warned_s = -WARN_INTERVAL_S
         self.metrics = Metrics()
         self.memory = Memory(settings.memory_limit_bytes, settings.queue_max)
-        self.relief = Relief(self.memory, settings.policy, self.metrics, self._notice, clock=clock)
+        self.relief = Relief(self.memory, settings.policy, self.metrics, self._wake_loop, self._notice, clock=clock)
         self.writer = Writer(
             self.memory,
             self.metrics,
@@ -97,6 +98,7 @@ class AsyncLogSystem:
         )
         self.event_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._progress: deque[Log | Finish] = deque()
+        self._closed = False
         self._handles: dict[LogHandle, None] = {}
         self._stored = threading.Condition()
         self._awaited: Counter[Log] = Counter()
@@ -108,10 +110,16 @@ class AsyncLogSystem:
 
     def close(self) -> None:
         """Write what is accepted, or give up what the disk refuses; then end the threads. Blocks."""
-        for handle in list(self._handles):
-            handle.flush()
+        handles = list(self._handles)
+        for handle in handles:
+            handle.shut()
         self.writer.close()
         self.relief.close()
+        for handle in handles:
+            handle.spool.close_file()
+        with self._stored:
+            self._closed = True
+            self._stored.notify_all()
         os.close(self.event_fd)
 
     def stat(self) -> dict[str, float]:
@@ -167,6 +175,10 @@ class AsyncLogSystem:
         if self.relief.needed:
             self.relief.want()
 
+    def cannot_receive(self, spool: Spool, error: OSError) -> None:
+        """There is no memory at all for what a job's pipe holds: it is left there, and tried again."""
+        self._warn("no memory for a job's output: it waits", first=spool.path.stem, why=error.strerror or str(error))
+
     def progress(self) -> list[Log | Finish]:
         """What was stored since the last call."""
         with contextlib.suppress(BlockingIOError):
@@ -191,7 +203,10 @@ class AsyncLogSystem:
 
         Raises:
             OSError: It cannot be opened.
+            RuntimeError: This Python runs threads without its lock, which `LogHandle.write` relies on.
         """
+        if not getattr(sys, "_is_gil_enabled", lambda: True)():
+            raise RuntimeError("records need a Python with its global lock")
         spool = RecordSpool(path, self.memory, self._calls)
         block = block_bytes(self.memory, len(self._handles) + 1, self._settings.block_bytes)
         handle = LogHandle(spool, self, block)
@@ -210,12 +225,10 @@ class AsyncLogSystem:
     def waits(self, spool: Spool | RecordSpool) -> None:
         """See `records.Owner`."""
         self.metrics.waits += 1
-        now_s = self._clock()
-        if now_s - self._warned_s >= WARN_INTERVAL_S:
-            self._warned_s = now_s
-            held, limit = self.memory.held_bytes, self.memory.limit_bytes
-            fields = {"heldBytes": str(held), "limitBytes": str(limit), "first": spool.path.stem}
-            self._notice(Notice("WARN", "log memory is full: jobs wait for the disk", fields))
+        held, limit = str(self.memory.held_bytes), str(self.memory.limit_bytes)
+        self._warn(
+            "log memory is full: jobs wait for the disk", heldBytes=held, limitBytes=limit, first=spool.path.stem
+        )
 
     def wait_until_stored(self, spool: RecordSpool, size_bytes: int, timeout_s: float | None) -> None:
         """See `records.Owner`."""
@@ -225,7 +238,7 @@ class AsyncLogSystem:
         """See `records.Owner`."""
         finish = Finish(handle.spool, None, None, b"")
         self.writer.finish(finish)
-        self._wait(lambda: finish.stored, handle.spool, timeout_s)
+        self._wait(lambda: finish.stored or (self._closed and not handle.spool.backlog_bytes), handle.spool, timeout_s)
         self.relief.discard(handle.spool)
         self._handles.pop(handle, None)
 
@@ -233,8 +246,10 @@ class AsyncLogSystem:
         with self._stored:
             self._awaited[spool] += 1
             try:
-                if not self._stored.wait_for(reached, timeout_s):
+                if not self._stored.wait_for(lambda: reached() or self._closed, timeout_s):
                     raise TimeoutError(f"the disk has not taken all of {spool.path} within {timeout_s:g} s")
+                if not reached():
+                    raise LogClosed(f"the log system was closed before the disk had taken all of {spool.path}")
             finally:
                 self._awaited[spool] -= 1
                 if not self._awaited[spool]:
@@ -248,7 +263,7 @@ class AsyncLogSystem:
         log = what.spool if isinstance(what, Finish) else what
         if isinstance(log, Spool):
             self._progress.append(what)
-            os.eventfd_write(self.event_fd, 1)
+            self._wake_loop()
         else:
             # Each wake-up takes the interpreter from a producer: only when somebody waits for this very log.
             with self._stored:
@@ -257,7 +272,17 @@ class AsyncLogSystem:
 
     def _notice(self, notice: Notice) -> None:
         self._notices.append(notice)
-        os.eventfd_write(self.event_fd, 1)
+        self._wake_loop()
+
+    def _warn(self, message: str, **fields: str) -> None:
+        now_s = self._clock()
+        if now_s - self._warned_s >= WARN_INTERVAL_S:
+            self._warned_s = now_s
+            self._notice(Notice("WARN", message, fields))
+
+    def _wake_loop(self) -> None:
+        if not self._closed:
+            os.eventfd_write(self.event_fd, 1)
 
 
 def _as_in_json(name: str) -> str:

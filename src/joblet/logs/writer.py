@@ -165,7 +165,7 @@ class Writer:
             self._put(spool)
 
     def finish(self, task: Finish) -> None:
-        """Nothing more will come for this log; `done` reports it once looked at, and again when it is all on disk."""
+        """Nothing more will come for this log; `report` tells it once looked at, and again when it is on disk."""
         self._put(task)
 
     def remove(self, path: Path) -> None:
@@ -206,10 +206,17 @@ class Writer:
         try:
             task = self._tasks.popleft()
         except IndexError:
-            due_s = min(self._next_interval_s, self._later[0][0] if self._later else float("inf"))
-            return None if due_s == float("inf") else max(0.0, due_s - now_s)
-        self._do(task)
+            return self._due_in_s()
+        try:
+            self._do(task)
+        except Exception as error:  # whatever it is: without this thread no job would ever end
+            self._warn("a log is not taken care of: it is tried again", why=f"{type(error).__name__}: {error}")
+            self._again(task)
         return 0.0
+
+    def _due_in_s(self) -> float | None:
+        due_s = min(self._next_interval_s, self._later[0][0] if self._later else float("inf"))
+        return None if due_s == float("inf") else max(0.0, due_s - self._clock())
 
     def _put(self, task: Task) -> None:
         self._tasks.append(task)
@@ -224,8 +231,7 @@ class Writer:
 
     def _turn(self) -> bool:
         """A step, or the wait for one; whether there can be another."""
-        wait_s = self.step()
-        if wait_s == 0.0:
+        if self.step() == 0.0:
             return True
         with self._wake:
             self._idle = True
@@ -235,7 +241,7 @@ class Writer:
                         return False
                     self._abandoned = True  # one last try, now
                 else:
-                    self._wake.wait(wait_s)
+                    self._wake.wait(self._due_in_s())
             self._idle = False
         return True
 
@@ -270,17 +276,22 @@ class Writer:
                 task.not_before_s = self._clock() + PACE_S
                 # Cleared first: bytes that arrive during the write queue it again.
                 task.queued = False
-                if not self._store(task, last=False):
-                    task.queued = True
-                    self._again(task)
-                else:
+                if self._store(task, last=False):
                     self._memory.give(0, entries=1)
                     if task.backlog_bytes:
                         self.dirty(task)
+                else:
+                    task.not_before_s = self._clock() + RETRY_S
+                    if task.queued:  # again, by what came meanwhile
+                        self._memory.give(0, entries=1)
+                    else:
+                        task.queued = True
+                        self._again(task)
                 self._report(task)
 
     def _can_wait(self, log: Log) -> bool:
-        return not self._closing and log.backlog_bytes < PACE_BYTES and log.not_before_s > self._clock()
+        soon = log.backlog_bytes < PACE_BYTES or log in self._refused
+        return soon and not self._closing and log.not_before_s > self._clock()
 
     def _store(self, log: Log, *, last: bool) -> bool:
         """Whether the disk took what was asked of it."""

@@ -12,6 +12,7 @@ from typing import Final
 from joblet.logs.pipe import Pumped
 from joblet.logs.spool import Spool
 from joblet.logs.system import AsyncLogSystem
+from joblet.logs.writer import RETRY_S
 from joblet.supervisor.loop import READABLE, Loop, Timer
 
 _ONESHOT: Final = 1 << 30  # <sys/epoll.h> EPOLLONESHOT
@@ -56,11 +57,14 @@ class Drain:
         if self.spool.pipe_fd >= 0:
             self._loop.forget(self.spool.pipe_fd)
 
-    def finish(self) -> None:
-        """Take what is left in the pipe of a job that can write no more."""
-        while self._pump()[1]:
+    def finish(self) -> bool:
+        """Take what is left in the pipe of a job that can write no more; False when that must be tried again."""
+        while (pumped := self._pump())[1]:
             pass
+        if pumped[0] is Pumped.REFUSED:
+            return False
         self.stop()
+        return True
 
     def _readable(self, _events: int = 0) -> None:
         if not self._logs.may_receive(self.spool):
@@ -70,6 +74,8 @@ class Drain:
         pumped, moved_bytes = self._pump()
         if pumped is Pumped.ENDED:
             self.stop()
+        elif pumped is Pumped.REFUSED:
+            self._rest = self._loop.after(RETRY_S, self._readable)
         elif not moved_bytes or moved_bytes > _BUSY_BYTES_PER_S * (self._pumped_s - before_s):
             self.resume()
         else:
@@ -77,7 +83,11 @@ class Drain:
 
     def _pump(self) -> tuple[Pumped, int]:
         before = self.spool.received_bytes
-        pumped = self.spool.pump()
+        try:
+            pumped = self.spool.pump()
+        except OSError as error:  # of the memory: the machine's, or that of a container, is used up
+            self._logs.cannot_receive(self.spool, error)
+            return Pumped.REFUSED, 0
         moved_bytes = self.spool.received_bytes - before
         self._logs.received(self.spool, moved_bytes)
         return pumped, moved_bytes

@@ -28,7 +28,7 @@ from joblet.domain.job import STOP_GRACE_MS, Usage
 from joblet.engine.protocol import JobEnd
 from joblet.logs.spool import Spool
 from joblet.logs.system import AsyncLogSystem
-from joblet.logs.writer import Finish
+from joblet.logs.writer import RETRY_S, Finish
 from joblet.statefolder import StateFolder
 from joblet.supervisor.drain import Drain
 from joblet.supervisor.linux.cgroups.tree import Cgroup, LimitEvents
@@ -258,7 +258,9 @@ class SupervisedJob:
         if self._end is not None:
             return
         self._cancel_timers()
-        self._drain.finish()
+        if not self._drain.finish():
+            self.owner.loop.after(RETRY_S, lambda: self._conclude(status))
+            return
         exited = status.exited if status is not None else None
         evidence = Evidence(
             wait_status=None if exited is None else exited.wait_status,
