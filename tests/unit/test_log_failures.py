@@ -7,8 +7,10 @@ Runs in: pytest, on real pipes, memfds and files.
 import errno
 import os
 import select
+import sys
 import threading
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
@@ -279,6 +281,39 @@ def test_a_producer_that_waits_for_memory_is_let_go_when_the_system_closes(tmp_p
     producer.join()
 
     assert let_go == [LogClosed]
+
+
+def test_a_warning_while_the_system_closes_is_written_to_no_one_elses_descriptor(tmp_path: Path) -> None:
+    """Every reading of the clock is a warning's interval later, and threads change places as often as they can."""
+    spool = filled(tmp_path)
+    refused = OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+    errors: list[Exception] = []
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(100):
+            system = AsyncLogSystem(clock=count(step=1000.0).__next__)
+            warned = threading.Event()
+
+            def warn(system: AsyncLogSystem = system, warned: threading.Event = warned) -> None:
+                try:
+                    for _ in range(200):
+                        system.cannot_receive(spool, refused)
+                        warned.set()
+                except Exception as error:
+                    errors.append(error)
+
+            threads = [threading.Thread(target=warn) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            warned.wait()
+            system.close()
+            for thread in threads:
+                thread.join()
+    finally:
+        sys.setswitchinterval(interval_s)
+
+    assert not errors
 
 
 def test_records_reach_the_file_without_a_flush(tmp_path: Path) -> None:

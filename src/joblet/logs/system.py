@@ -98,6 +98,7 @@ class AsyncLogSystem:
         )
         self.event_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._progress: deque[Log | Finish] = deque()
+        self._waking = threading.Lock()  # between a producer that is let go and `close`
         self._closed = False
         self._handles: dict[LogHandle, None] = {}
         self._stored = threading.Condition()
@@ -120,7 +121,8 @@ class AsyncLogSystem:
         with self._stored:
             self._closed = True
             self._stored.notify_all()
-        os.close(self.event_fd)
+        with self._waking:
+            os.close(self.event_fd)
 
     def stat(self) -> dict[str, float]:
         """The metrics, each with its unit in the name: counters since the start, and what is waiting now."""
@@ -281,8 +283,9 @@ class AsyncLogSystem:
             self._notice(Notice("WARN", message, fields))
 
     def _wake_loop(self) -> None:
-        if not self._closed:
-            os.eventfd_write(self.event_fd, 1)
+        with self._waking:
+            if not self._closed:
+                os.eventfd_write(self.event_fd, 1)
 
 
 def _as_in_json(name: str) -> str:
