@@ -111,7 +111,9 @@ def test_a_page_does_what_it_shows(page: Path, served: Mapping[str, str], tmp_pa
         if block.language == "python":
             program = tmp_path / "program.py"
             program.write_text(block.text)
-            subprocess.run([sys.executable, str(program)], cwd=tmp_path, env=dict(served), check=True, timeout=COMMAND_DEADLINE_S)
+            subprocess.run(
+                [sys.executable, str(program)], cwd=tmp_path, env=dict(served), check=True, timeout=COMMAND_DEADLINE_S
+            )
         if block.language != "console":
             continue
         commands = list(commands_of(block))
