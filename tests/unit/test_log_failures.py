@@ -16,12 +16,13 @@ from typing import Any, Final
 
 import pytest
 
+from joblet.logs.blocks import LARGEST_BLOCK_BYTES, Buffers, LogClosed
 from joblet.logs.calls import REAL, Calls
 from joblet.logs.memfd import LogMemory, memory_file
 from joblet.logs.memory import Memory
 from joblet.logs.overflow import Overflow, Policy
 from joblet.logs.pipe import output_pipe
-from joblet.logs.records import LogClosed, RecordSpool
+from joblet.logs.records import RecordSpool
 from joblet.logs.spool import Spool
 from joblet.logs.system import AsyncLogSystem, LogSettings
 from joblet.logs.times import TimeIndex
@@ -57,6 +58,12 @@ def filled(folder: Path, calls: Calls = REAL) -> Spool:
     os.close(write_fd)
     spool.pump()
     return spool
+
+
+def records_in(path: Path) -> RecordSpool:
+    """A log of this process, without a system."""
+    memory = Memory()
+    return RecordSpool(path, memory, Buffers(memory), LARGEST_BLOCK_BYTES)
 
 
 def test_memory_that_the_overflow_thread_frees_wakes_the_loop(tmp_path: Path) -> None:
@@ -166,7 +173,7 @@ def test_logs_of_one_name_do_not_share_what_is_spilled(tmp_path: Path) -> None:
     logs = []
     for name in (b"a", b"b"):
         (tmp_path / name.decode()).mkdir()
-        log = RecordSpool(tmp_path / name.decode() / "log", Memory())
+        log = records_in(tmp_path / name.decode() / "log")
         log.put(name * 100)
         log.relieve(policy)
         logs.append((name, log))
@@ -180,7 +187,7 @@ def test_logs_of_one_name_do_not_share_what_is_spilled(tmp_path: Path) -> None:
 
 def test_a_spilled_block_that_cannot_be_read_once_is_not_lost(tmp_path: Path) -> None:
     policy = Policy(Overflow.SPILL, tmp_path / "spilled")
-    log = RecordSpool(tmp_path / "log", Memory())
+    log = records_in(tmp_path / "log")
     log.put(b"1" * 100)
     log.relieve(policy)
     (spilled,) = (tmp_path / "spilled").iterdir()

@@ -20,11 +20,12 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
+from joblet.logs.blocks import LogClosed
 from joblet.logs.calls import Calls
 from joblet.logs.memfd import memory_file
 from joblet.logs.overflow import Overflow, Policy
 from joblet.logs.pipe import output_pipe
-from joblet.logs.records import LogClosed, LogHandle
+from joblet.logs.records import LogHandle
 from joblet.logs.spool import Spool
 from joblet.logs.system import AsyncLogSystem, LogSettings
 from joblet.logs.times import TimeIndex

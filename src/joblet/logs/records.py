@@ -12,29 +12,23 @@ Source: API specification, "Version 2.11.0": microsecond write latency.
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from enum import Enum
 from io import BytesIO
 from itertools import count, islice
 from pathlib import Path
 from typing import Final, Protocol
 
+from joblet.logs.blocks import Buffers, LogClosed, block_of_records
 from joblet.logs.calls import REAL, Calls
 from joblet.logs.memory import Memory
 from joblet.logs.overflow import Overflow, Policy, SpillFile, compressed, decompressed, marker
 
-LARGEST_BLOCK_BYTES: Final = 256 * 1024
-_SMALLEST_BLOCK_BYTES: Final = 4 * 1024
 # A join holds the interpreter, and a batch its memory twice: a huge one would stall every other thread.
 _FEW: Final = 64
 _MANY: Final = 4096
 _IOV_MAX: Final = 1024  # <limits.h>
 _numbers = count()
-
-
-def block_bytes(memory: Memory, handles: int, largest: int = LARGEST_BLOCK_BYTES) -> int:
-    """How large a block may get: the open ones, which no limit counts, are a quarter of it, or the smallest each."""
-    return max(min(_SMALLEST_BLOCK_BYTES, largest), min(largest, memory.limit_bytes // 4 // max(1, handles)))
 
 
 def _spill_name(path: Path) -> str:
@@ -50,13 +44,18 @@ class _Kind(Enum):
 
 
 class _Block:
-    """A piece of the log that waits. `offset` is its place among what was written, `size` its bytes there."""
+    """
+    A piece of the log that waits. `offset` is its place among what was written, `size` its bytes there.
 
-    __slots__ = ("data", "kind", "offset", "size")
+    `buffer` is what `data` looks into, when that can be used again.
+    """
 
-    def __init__(self, kind: _Kind, data: bytes, offset: int, size: int) -> None:
+    __slots__ = ("buffer", "data", "kind", "offset", "size")
+
+    def __init__(self, kind: _Kind, data: bytes | memoryview, buffer: BytesIO | None, offset: int, size: int) -> None:
         self.kind = kind
         self.data = data
+        self.buffer = buffer
         self.offset = offset
         self.size = size
 
@@ -67,13 +66,17 @@ class RecordSpool:
 
     Args:
         path: The log file; an existing one is continued.
+        buffers: Where the memory of its blocks comes from.
+        block: The size of a block.
 
     Raises:
         OSError: It cannot be opened.
     """
 
-    def __init__(self, path: Path, memory: Memory, calls: Calls = REAL) -> None:
+    def __init__(self, path: Path, memory: Memory, buffers: Buffers, block: int, calls: Calls = REAL) -> None:
         self.path = path
+        self.block_bytes = block
+        self.buffers = buffers
         self._calls = calls
         self.queued = False
         self.not_before_s = 0.0
@@ -107,13 +110,15 @@ class RecordSpool:
         """Held in memory, compressed or not."""
         return self.received_bytes - self.given_back_bytes - self._relieved_bytes
 
-    def put(self, data: bytes) -> None:
+    def put(self, data: bytes | BytesIO | None) -> None:
         """One more block, if there is anything in it. Called under its handle's lock."""
         if not data:
             return
-        self._memory.take(len(data), entries=1)
-        self._new.append(_Block(_Kind.PLAIN, data, self.received_bytes, len(data)))
-        self.received_bytes += len(data)
+        buffer = data if isinstance(data, BytesIO) else None
+        view = memoryview(data) if isinstance(data, bytes) else data.getbuffer()[: data.tell()]
+        self._memory.take(len(view), entries=1)
+        self._new.append(_Block(_Kind.PLAIN, view, buffer, self.received_bytes, len(view)))
+        self.received_bytes += len(view)
 
     def store(self, most_bytes: int) -> int:
         """See `Spool.store`."""
@@ -171,7 +176,8 @@ class RecordSpool:
     def _view(self, block: _Block) -> memoryview:
         match block.kind:
             case _Kind.PLAIN:
-                return memoryview(block.data)
+                # The very view, so that `_free` can let go of it.
+                return block.data if isinstance(block.data, memoryview) else memoryview(block.data)
             case _Kind.PACKED:
                 return memoryview(decompressed(block.data))
             case _Kind.SPILLED:
@@ -195,8 +201,18 @@ class RecordSpool:
             freed += len(block.data)
             if block.kind is _Kind.SPILLED and self._spill is not None:
                 self._spill.drop(block.offset, block.size)
+            self._free(block)
         self.given_back_bytes += freed
         self._memory.give(0, entries=len(blocks))
+
+    def _free(self, block: _Block) -> None:
+        """Nobody looks at its data any more."""
+        if isinstance(block.data, memoryview):
+            block.data.release()
+        block.data = b""
+        if block.buffer is not None:
+            self.buffers.give(block.buffer, self.block_bytes)
+            block.buffer = None
 
     def relieve(self, policy: Policy) -> int | None:
         """See `Spool.relieve`. The disk thread waits meanwhile, should it come for this very log."""
@@ -223,19 +239,18 @@ class RecordSpool:
                 packed = compressed(block.data)
                 if packed is None:
                     return 0
+                self._free(block)
                 block.kind, block.data = _Kind.PACKED, packed
             case Overflow.SPILL:
                 if self._spill is None:
                     self._spill = SpillFile(policy.spill_path(_spill_name(self.path)), self._calls)
                 self._spill.put(block.offset, block.data)
-                block.kind, block.data = _Kind.SPILLED, b""
+                self._free(block)
+                block.kind = _Kind.SPILLED
             case Overflow.SAMPLE if not policy.keeps(self._looked_at):
-                block.kind, block.data = _Kind.DROPPED, b""
+                self._free(block)
+                block.kind = _Kind.DROPPED
         return block.size - len(block.data)
-
-
-class LogClosed(ValueError):
-    """The log, or its whole system, is closed: nothing is written any more."""
 
 
 class Owner(Protocol):
@@ -268,17 +283,16 @@ class LogHandle:
             TypeError for what is not bytes, LogClosed once the log is closed; then nothing was accepted.
     """
 
-    __slots__ = ("_batch", "_block_bytes", "_closed", "_lock", "_owner", "_swap", "_waiting", "spool", "write")
+    __slots__ = ("_batch", "_closed", "_lock", "_owner", "_swap", "_waiting", "spool", "write")
 
-    def __init__(self, spool: RecordSpool, owner: Owner, block: int) -> None:
+    def __init__(self, spool: RecordSpool, owner: Owner) -> None:
         self.spool = spool
         self._owner = owner
-        self._block_bytes = block
         self._batch = _FEW
         self._lock = threading.Lock()
         self._waiting = False
         self._closed = False
-        self.write, self._swap = _block_of_records(block, self._full)
+        self.write, self._swap = block_of_records(spool.buffers, spool.block_bytes, self._full)
 
     def write_many(self, records: Iterable[bytes]) -> None:
         """
@@ -291,7 +305,7 @@ class LogHandle:
         many = iter(records)
         while batch := list(islice(many, self._batch)):
             data = b"".join(batch)
-            self._batch = min(_MANY, 1 + self._block_bytes * len(batch) // (len(data) + 1))
+            self._batch = min(_MANY, 1 + self.spool.block_bytes * len(batch) // (len(data) + 1))
             self._wait_for_share(len(data))
             with self._lock:
                 if self._closed:
@@ -318,7 +332,7 @@ class LogHandle:
 
     def flush_in_passing(self) -> None:
         """What the disk thread does at each flush interval: never waits, and leaves alone what a producer waits for."""
-        if not self._waiting and self._owner.memory.may_take(self.spool.memory_bytes, self._block_bytes):
+        if not self._waiting and self._owner.memory.may_take(self.spool.memory_bytes, self.spool.block_bytes):
             with self._lock:
                 self.spool.put(self._swap())
             self._owner.block_closed(self.spool)
@@ -343,7 +357,7 @@ class LogHandle:
 
     def _full(self) -> None:
         """The block has its size. Called by `write`, after the record was accepted."""
-        self._wait_for_share(self._block_bytes)
+        self._wait_for_share(self.spool.block_bytes)
         with self._lock:
             if not self._closed:
                 self.spool.put(self._swap())
@@ -356,42 +370,3 @@ class LogHandle:
             self._waiting = True
             memory.wait_for_share(lambda: self.spool.memory_bytes, more_bytes, lambda: self._closed)
             self._waiting = False
-
-
-class _Swap(Protocol):
-    def __call__(self, *, last: bool = False) -> bytes: ...
-
-
-def _block_of_records(block_bytes: int, full: Callable[[], None]) -> tuple[Callable[[bytes], None], _Swap]:
-    """
-    `write(record)`, and what takes the records out that were written since the last time.
-
-    A closure, because looking two attributes up costs as much as the write itself; BytesIO, because its `write` refuses
-    what is no bytes, and counts them, in the same call. No lock is needed between the two functions: the interpreter
-    does not leave a thread between its look at `append` and the end of that call.
-    """
-    buffer = BytesIO()
-    append: Callable[[bytes], int] = buffer.write
-    left_bytes = block_bytes
-
-    def write(record: bytes) -> None:
-        nonlocal left_bytes
-        left_bytes -= append(record)
-        if left_bytes <= 0:
-            full()
-
-    def swap(*, last: bool = False) -> bytes:
-        nonlocal buffer, append, left_bytes
-        before = buffer
-        if not last and not before.tell():
-            return b""
-        buffer = BytesIO()
-        append = _refuse if last else buffer.write
-        left_bytes = block_bytes
-        return before.getvalue()
-
-    return write, swap
-
-
-def _refuse(_record: bytes) -> int:
-    raise LogClosed("the log is closed")

@@ -18,16 +18,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from joblet.logs.blocks import LARGEST_BLOCK_BYTES, Buffers, LogClosed, block_bytes
 from joblet.logs.calls import REAL, Calls
 from joblet.logs.memory import DEFAULT_LIMIT_BYTES, DEFAULT_QUEUE_MAX, Memory
 from joblet.logs.metrics import COUNTERS, Metrics
 from joblet.logs.overflow import Policy
 from joblet.logs.pipe import PIPE_BYTES
-from joblet.logs.records import LARGEST_BLOCK_BYTES, LogClosed, LogHandle, RecordSpool, block_bytes
+from joblet.logs.records import LogHandle, RecordSpool
 from joblet.logs.relief import Relief
 from joblet.logs.spool import Spool
 from joblet.logs.times import TimeIndex
-from joblet.logs.writer import TURN_BYTES, WARN_INTERVAL_S, Finish, Fsync, Log, Notice, Writer
+from joblet.logs.writer import LARGEST_TURN_BYTES, WARN_INTERVAL_S, Finish, Fsync, Log, Notice, Writer
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class LogSettings:
     policy: Policy = field(default_factory=Policy)
     fsync: Fsync = Fsync.NEVER
     flush_interval_s: float = 0.05
-    turn_bytes: int = TURN_BYTES
+    turn_bytes: int = LARGEST_TURN_BYTES
     block_bytes: int = LARGEST_BLOCK_BYTES
 
     def __post_init__(self) -> None:
@@ -101,6 +102,7 @@ class AsyncLogSystem:
         self._waking = threading.Lock()  # between a producer that is let go and `close`
         self._closed = False
         self._handles: dict[LogHandle, None] = {}
+        self._buffers = Buffers(self.memory)
         self._stored = threading.Condition()
         self._awaited: Counter[Log] = Counter()
 
@@ -209,13 +211,12 @@ class AsyncLogSystem:
         """
         if not getattr(sys, "_is_gil_enabled", lambda: True)():
             raise RuntimeError("records need a Python with its global lock")
-        spool = RecordSpool(path, self.memory, self._calls)
         block = block_bytes(self.memory, len(self._handles) + 1, self._settings.block_bytes)
-        handle = LogHandle(spool, self, block)
+        handle = LogHandle(RecordSpool(path, self.memory, self._buffers, block, self._calls), self)
         if not self._handles:
             self.writer.every(self._settings.flush_interval_s, self._flush)
         self._handles[handle] = None
-        self.relief.add(spool)
+        self.relief.add(handle.spool)
         return handle
 
     def block_closed(self, spool: RecordSpool) -> None:
@@ -260,6 +261,7 @@ class AsyncLogSystem:
     def _flush(self) -> None:
         for handle in list(self._handles):
             handle.flush_in_passing()
+        self._buffers.trim()
 
     def _reported(self, what: Log | Finish) -> None:
         log = what.spool if isinstance(what, Finish) else what
