@@ -26,7 +26,7 @@ RAW: Final = "raw TLS 1.3, 1 reader"
 PROCESSES: Final = 4
 READERS_OF_EACH: Final = 8
 LOG_BYTES: Final = 512 * MIB
-SHORT_LOG_BYTES: Final = 64 * MIB
+SHORT_LOG_BYTES: Final = 256 * MIB
 SMOKE_DIVISOR: Final = 16
 
 
