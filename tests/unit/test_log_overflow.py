@@ -39,19 +39,31 @@ OUTPUT: Final = numbered(0, 256 * BLOCK)
 EVERYTHING: Final = 1 << 40
 
 
+# At which system call of one thread another one runs (0: at none), which of the two others, and how much it may do.
+Meeting = tuple[int, bool, int]
+NOBODY: Final[Meeting] = (0, False, 0)
+MEETING: Final = st.tuples(st.integers(0, 4), st.booleans(), st.integers(1, 9 * BLOCK))
+
+
+def nothing() -> None:
+    """What happens at a system call otherwise."""
+
+
 class Killed(Exception):
     """The supervisor ends here."""
 
 
 class Assassin:
-    """Kills at the n-th step from now, before or after it."""
+    """Kills at the n-th step from now, before or after it; or lets something else happen before it."""
 
     def __init__(self) -> None:
         self.left = 0
         self.after = False
+        self.meet: Callable[[], object] = nothing
 
     def around(self, call: Callable[..., Any]) -> Callable[..., Any]:
         def step(*arguments: Any, **named: Any) -> Any:
+            self.meet()
             self.left -= 1
             if self.left == 0 and not self.after:
                 raise Killed
@@ -84,11 +96,12 @@ class Schedule(RuleBasedStateMachine):
         self.spool = self._spool(read_fd, memory_file("a-job"))
         self.written = 0
 
-    @initialize(size=st.integers(0, 20 * BLOCK))
-    def begins(self, size: int) -> None:
+    @initialize(size=st.integers(0, 20 * BLOCK), most=st.integers(1, 20 * BLOCK))
+    def begins(self, size: int, most: int) -> None:
         self.writes(size)
+        self.pumps(most, NOBODY)
 
-    @rule(size=st.integers(1, 9 * BLOCK))
+    @rule(size=st.integers(1, 9 * BLOCK) | st.integers(4 * BLOCK, 9 * BLOCK))
     def writes(self, size: int) -> None:
         if self.write_fd >= 0 and self.written + size <= len(OUTPUT):
             try:
@@ -96,17 +109,26 @@ class Schedule(RuleBasedStateMachine):
             except BlockingIOError:
                 return
 
-    @rule(most=st.integers(1, 12 * BLOCK))
-    def pumps(self, most: int) -> None:
-        self._or_dies(lambda: self.spool.pump(most))
+    @rule(most=st.integers(1, 12 * BLOCK) | st.just(EVERYTHING), meets=MEETING)
+    def pumps(self, most: int, meets: Meeting) -> None:
+        self._or_dies(lambda: self.spool.pump(most), self.stored_or_moved, meets)
 
-    @rule(most=st.integers(1, 9 * BLOCK))
-    def stores(self, most: int) -> None:
-        self._or_dies(lambda: self.spool.store(most))
+    @rule(most=st.integers(1, 9 * BLOCK), meets=MEETING)
+    def stores(self, most: int, meets: Meeting) -> None:
+        self._or_dies(lambda: self.spool.store(most), self.pumped_or_moved, meets)
 
-    @rule()
-    def moves_a_block(self) -> None:
-        self._or_dies(lambda: self.spool.relieve(self.policy))
+    @rule(meets=MEETING)
+    def moves_a_block(self, meets: Meeting) -> None:
+        self._or_dies(lambda: self.spool.relieve(self.policy), self.pumped_or_stored, meets)
+
+    def stored_or_moved(self, first: bool, most: int) -> object:
+        return self.spool.store(most) if first else self.spool.relieve(self.policy)
+
+    def pumped_or_moved(self, first: bool, most: int) -> object:
+        return self.spool.pump(most) if first else self.spool.relieve(self.policy)
+
+    def pumped_or_stored(self, first: bool, most: int) -> object:
+        return self.spool.pump(most) if first else self.spool.store(most)
 
     @rule(steps=st.integers(1, 9), after=st.booleans())
     def will_be_killed(self, steps: int, after: bool) -> None:
@@ -115,6 +137,7 @@ class Schedule(RuleBasedStateMachine):
     @rule()
     def is_killed(self) -> None:
         """A successor takes over; of the old one nothing is left but what the kernel has."""
+        self.assassin.meet = nothing
         self.assassin.left = 0
         old = self.spool
         self.spool = self._spool(os.dup(old.pipe_fd), os.dup(old.memory_fd))
@@ -127,11 +150,24 @@ class Schedule(RuleBasedStateMachine):
         times = TimeIndex(self.path.with_suffix(".times"))
         return Spool(pipe_fd, memory_fd, self.path, times, block_bytes=BLOCK, calls=self.assassin.calls())
 
-    def _or_dies(self, act: Callable[[], object]) -> None:
+    def _or_dies(self, act: Callable[[], object], other: Callable[[bool, int], object], meets: Meeting) -> None:
+        """At one of its system calls another thread runs, unless the log is locked just then."""
+        left, first, most = meets
+
+        def meet() -> None:
+            nonlocal left
+            if not self.spool._lock.locked():
+                left -= 1
+                if left == 0:
+                    other(first, most)
+
+        self.assassin.meet = meet
         try:
             act()
         except Killed:
             self.is_killed()
+        finally:
+            self.assassin.meet = nothing
 
     @invariant()
     def every_reader_sees_only_the_output(self) -> None:
@@ -180,7 +216,7 @@ def test_no_schedule_loses_repeats_or_reorders_a_byte(strategy: Overflow, tmp_pa
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=60,
+            max_examples=200,
             stateful_step_count=40,
             deadline=None,
             suppress_health_check=list(HealthCheck),
