@@ -7,17 +7,14 @@ Runs in: pytest, on real pipes, memfds and files.
 import errno
 import os
 import select
-import sys
-import threading
 from collections.abc import Callable
-from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from joblet.logs.blocks import LARGEST_BLOCK_BYTES, Buffers, LogClosed
-from joblet.logs.calls import REAL, Calls
+from joblet.logs.blocks import LARGEST_BLOCK_BYTES, Buffers
+from joblet.logs.calls import REAL, Calls, open_regular
 from joblet.logs.memfd import LogMemory, memory_file
 from joblet.logs.memory import Memory
 from joblet.logs.overflow import Overflow, Policy
@@ -247,91 +244,42 @@ def test_a_task_that_fails_as_nobody_foresaw_does_not_end_the_disk_thread(tmp_pa
     assert [notice.fields["why"] for notice in system.notices()][:1] == ["MemoryError: "]
 
 
-def test_nothing_is_accepted_once_the_system_is_closed(tmp_path: Path) -> None:
-    """And what was accepted is in the file, which is closed with it."""
-    open_before = len(os.listdir("/proc/self/fd"))
-    system = AsyncLogSystem()
-    system.start()
-    handle = system.open(tmp_path / "log")
-    handle.write(b"in time\n")
-    system.close()
-
-    with pytest.raises(LogClosed):
-        handle.write(b"too late\n")
-    with pytest.raises(LogClosed):
-        handle.write_many([b"too late\n"])
-    handle.close()
-
-    assert (tmp_path / "log").read_bytes() == b"in time\n"
-    assert len(os.listdir("/proc/self/fd")) == open_before
+def a_pipe(path: Path) -> None:
+    os.mkfifo(path)
 
 
-def test_a_producer_that_waits_for_memory_is_let_go_when_the_system_closes(tmp_path: Path) -> None:
-    calls = Calls(writev=lambda *_: (_ for _ in ()).throw(OSError(errno.EIO, "no disk")))
-    system = AsyncLogSystem(LogSettings(memory_limit_bytes=1 << 16), calls=calls)
-    system.start()
-    handle = system.open(tmp_path / "log")
-    let_go: list[type[BaseException]] = []
-
-    def produce() -> None:
-        try:
-            while True:
-                handle.write(b"x" * 1000)
-        except LogClosed as error:
-            let_go.append(type(error))
-
-    producer = threading.Thread(target=produce)
-    producer.start()
-    while not system.metrics.waits:
-        producer.join(0.001)
-    system.close()
-    producer.join()
-
-    assert let_go == [LogClosed]
+def a_link(path: Path) -> None:
+    (path.parent / "elsewhere").write_bytes(b"not ours\n")
+    path.symlink_to("elsewhere")
 
 
-def test_a_warning_while_the_system_closes_is_written_to_no_one_elses_descriptor(tmp_path: Path) -> None:
-    """Every reading of the clock is a warning's interval later, and threads change places as often as they can."""
+@pytest.mark.parametrize("put_there", [a_pipe, a_link])
+@pytest.mark.parametrize("flags", [os.O_RDONLY, os.O_WRONLY | os.O_CREAT, os.O_RDWR])
+def test_what_was_put_in_the_place_of_a_file_is_neither_waited_for_nor_followed(
+    put_there: Callable[[Path], None], flags: int, tmp_path: Path
+) -> None:
+    put_there(tmp_path / "log")
+
+    with pytest.raises(OSError, match=r"not a regular file|No such device or address|Too many levels"):
+        open_regular(tmp_path / "log", flags)
+
+
+def test_a_spilled_block_that_is_gone_is_named(tmp_path: Path) -> None:
+    """Not the log, which is there."""
+    system = AsyncLogSystem(LogSettings(policy=Policy(Overflow.SPILL, tmp_path / "spilled")), clock=lambda: 1000.0)
     spool = filled(tmp_path)
-    refused = OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
-    errors: list[Exception] = []
-    interval_s = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        for _ in range(100):
-            system = AsyncLogSystem(clock=count(step=1000.0).__next__)
-            warned = threading.Event()
+    os.set_blocking(spool.pipe_fd, False)
+    spool.relieve(Policy(Overflow.SPILL, tmp_path / "spilled"))
+    taken_over = Spool(
+        os.dup(spool.pipe_fd), os.dup(spool.memory_fd), spool.path, TimeIndex(tmp_path / "t"), block_bytes=BLOCK
+    )
+    [spilled] = (tmp_path / "spilled").iterdir()
+    spilled.unlink()
 
-            def warn(system: AsyncLogSystem = system, warned: threading.Event = warned) -> None:
-                try:
-                    for _ in range(200):
-                        system.cannot_receive(spool, refused)
-                        warned.set()
-                except Exception as error:
-                    errors.append(error)
+    system.add(taken_over)
+    system.writer.step()
 
-            threads = [threading.Thread(target=warn) for _ in range(4)]
-            for thread in threads:
-                thread.start()
-            warned.wait()
-            system.close()
-            for thread in threads:
-                thread.join()
-    finally:
-        sys.setswitchinterval(interval_s)
-
-    assert not errors
-
-
-def test_records_reach_the_file_without_a_flush(tmp_path: Path) -> None:
-    """Also those of a log that was opened while the disk thread slept."""
-    system = AsyncLogSystem()
-    system.start()
-    handle = system.open(tmp_path / "log")
-    handle.write(b"one line\n")
-
-    system.wait_until_stored(handle.spool, 9, 60)
-
-    assert (tmp_path / "log").read_bytes() == b"one line\n"
-    handle.close()
+    assert [notice.fields["why"] for notice in system.notices()] == [f"No such file or directory: {spilled}"]
+    taken_over.close()
+    spool.close()
     system.close()

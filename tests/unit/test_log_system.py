@@ -13,7 +13,7 @@ import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -297,6 +297,8 @@ def test_a_producer_beyond_the_memory_waits_for_the_disk(tmp_path: Path) -> None
     ("wrong", "words"),
     [
         (lambda: LogSettings(flush_interval_s=0), "flush_interval_s must be positive"),
+        (lambda: LogSettings(flush_interval_s=float("nan")), "flush_interval_s must be positive"),
+        (lambda: LogSettings(fsync=cast(Fsync, "always")), "fsync must be one of Fsync.NEVER, .*, not 'always'"),
         (lambda: LogSettings(turn_bytes=0), "turn_bytes must be at least 1"),
         (lambda: Policy(Overflow.SPILL), "needs a folder"),
         (lambda: Policy(Overflow.SAMPLE, sample_every=1), "at least 2"),

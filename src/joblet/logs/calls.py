@@ -6,9 +6,12 @@ Source: splice(2), sendfile(2), fallocate(2).
 """
 
 import ctypes
+import errno
 import os
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 _FALLOC_FL_KEEP_SIZE: Final = 0x01  # <linux/falloc.h>
@@ -29,6 +32,21 @@ def punch_hole(fd: int, offset_bytes: int, size_bytes: int) -> None:
     if size_bytes > 0 and _libc.fallocate(fd, mode, offset_bytes, size_bytes):
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), "fallocate(PUNCH_HOLE)")
+
+
+def open_regular(path: Path | str, flags: int, mode: int = 0o600) -> int:
+    """
+    Open a file of ours. What somebody has put in its place, a link or a pipe that nobody writes, is neither followed
+    nor waited for.
+
+    Raises:
+        OSError: It cannot be opened, or is no regular file.
+    """
+    fd = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, mode)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+    return fd
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from typing import Final, TypeVar
 from joblet.domain.job import JobId
 from joblet.domain.retention import BLOCK_BYTES, Space, StoredLog
 from joblet.logs import archive
+from joblet.logs.calls import open_regular
 from joblet.logs.kept import check_can_punch, first_data, first_kept, fresh_name, punch, sync_folder, write_first_kept
 from joblet.ports import LogBusy
 from joblet.statefolder import StateFolder
@@ -124,7 +125,7 @@ class LogFiles:
             if not log.exists():
                 return 0
             before = self._disk_bytes(job_id)
-            target = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            target = open_regular(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             try:
                 try:
                     self._step("the archive is begun")
@@ -218,7 +219,7 @@ class LogFiles:
         fd = -1
         for path in (log, packed):
             with contextlib.suppress(FileNotFoundError):
-                fd = os.open(path, (os.O_RDWR if path == log else os.O_RDONLY) | os.O_CLOEXEC | os.O_NOFOLLOW)
+                fd = open_regular(path, os.O_RDWR if path == log else os.O_RDONLY)
                 break
         try:
             if fd >= 0:
@@ -235,7 +236,7 @@ class LogFiles:
 
 
 def _is_punched(path: Path, first_bytes: int) -> bool:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    fd = open_regular(path, os.O_RDONLY)
     try:
         return first_data(fd) >= first_bytes
     finally:

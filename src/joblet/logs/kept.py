@@ -16,6 +16,8 @@ import os
 from pathlib import Path
 from typing import Final
 
+from joblet.logs.calls import open_regular
+
 _FALLOC_FL_KEEP_SIZE: Final = 0x01  # <linux/falloc.h>
 _FALLOC_FL_PUNCH_HOLE: Final = 0x02  # <linux/falloc.h>
 _BLOCK_BYTES: Final = 4096
@@ -33,7 +35,7 @@ def first_kept(path: Path | str) -> int:
         OSError: It cannot be read, or holds no number.
     """
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = open_regular(path, os.O_RDONLY)
     except FileNotFoundError:
         return 0
     try:
@@ -53,7 +55,7 @@ def write_first_kept(path: Path, first_bytes: int) -> None:
         OSError: What it said before still stands.
     """
     fresh = fresh_name(path)
-    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    fd = open_regular(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     try:
         os.write(fd, b"%d\n" % first_bytes)
         os.fsync(fd)

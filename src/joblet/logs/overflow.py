@@ -21,7 +21,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Final
 
-from joblet.logs.calls import REAL, Calls
+from joblet.logs.calls import REAL, Calls, open_regular
 
 BLOCK_BYTES: Final = 1024 * 1024
 DEFAULT_SAMPLE_EVERY: Final = 10
@@ -119,7 +119,7 @@ class SpillFile:
         """
         if self._fd < 0:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._fd = open_regular(self.path, os.O_RDWR | os.O_CREAT)
         view = memoryview(data)
         while view:
             written = self._calls.pwrite(self._fd, view, offset_bytes)
@@ -137,7 +137,7 @@ class SpillFile:
             OSError: Of either file.
         """
         if self._fd < 0:
-            self._fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+            self._fd = open_regular(self.path, os.O_RDWR)
         count = self._calls.sendfile(file_fd, self._fd, offset_bytes, most_bytes)
         if count == 0:
             raise OSError(errno.EIO, "the spilled output ended early", str(self.path))

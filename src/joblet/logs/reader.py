@@ -24,6 +24,7 @@ from joblet.domain.errors import LogDamaged
 from joblet.domain.job import JobId
 from joblet.logs import times
 from joblet.logs.archive import Archive, DamagedArchive
+from joblet.logs.calls import open_regular
 from joblet.logs.kept import first_kept
 from joblet.ports import NotKept
 from joblet.statefolder import StateFolder
@@ -218,7 +219,7 @@ class FileLogStore:
     def _opened(self, job_id: JobId) -> _Log | None:
         kept = str(self._folder.log_kept(job_id))
         try:
-            return _Log(os.open(self._folder.log(job_id), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW), kept)
+            return _Log(open_regular(self._folder.log(job_id), os.O_RDONLY), kept)
         except FileNotFoundError:
             pass
         # A log that became an archive just now is there as one: it was, before the plain file went.

@@ -16,11 +16,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from joblet.logs.calls import REAL, Calls
+from joblet.logs.calls import REAL, Calls, open_regular
 from joblet.logs.memfd import MOVABLE_BYTES, LogMemory
 from joblet.logs.overflow import BLOCK_BYTES, Overflow, Policy, SpillFile, compressed, decompressed, marker
 from joblet.logs.pipe import PIPE_BYTES, Pumped
 from joblet.logs.times import TimeIndex
+
+# Given back as often as this, while it is in the processor's caches: the next output is received into the same pages.
+_PIECE_BYTES = 1024 * 1024
 
 
 class Spool:
@@ -127,11 +130,13 @@ class Spool:
         """
         if self._file_fd < 0:
             # Not O_APPEND: sendfile refuses such a target with EINVAL.
-            self._file_fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._file_fd = open_regular(self.path, os.O_WRONLY | os.O_CREAT)
             os.lseek(self._file_fd, self.stored_bytes, os.SEEK_SET)
         before = self.stored_bytes
         try:
-            while (left := most_bytes - (self.stored_bytes - before)) > 0 and (piece := self._claim(left)) is not None:
+            while (left := min(most_bytes - (self.stored_bytes - before), _PIECE_BYTES)) > 0:
+                if (piece := self._claim(left)) is None:
+                    break
                 write, end = piece
                 write(end)
         finally:

@@ -8,7 +8,9 @@ Runs in: supervisor, or any process that writes logs by `open`. May not: import 
 Source: API specification, "Version 2.11.0"; docs/logs.md.
 """
 
+import atexit
 import contextlib
+import math
 import os
 import sys
 import threading
@@ -58,8 +60,10 @@ class LogSettings:
     block_bytes: int = LARGEST_BLOCK_BYTES
 
     def __post_init__(self) -> None:
-        if self.flush_interval_s <= 0:
+        if not 0 < self.flush_interval_s < math.inf:
             raise ValueError(f"flush_interval_s must be positive, not {self.flush_interval_s}")
+        if not isinstance(self.fsync, Fsync):
+            raise ValueError(f"fsync must be one of {', '.join(map(str, Fsync))}, not {self.fsync!r}")
         if self.turn_bytes < 1:
             raise ValueError(f"turn_bytes must be at least 1, not {self.turn_bytes}")
 
@@ -100,7 +104,7 @@ class AsyncLogSystem:
         self.event_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._progress: deque[Log | Finish] = deque()
         self._waking = threading.Lock()  # between a producer that is let go and `close`
-        self._closed = False
+        self._closing = self._closed = False
         self._handles: dict[LogHandle, None] = {}
         self._buffers = Buffers(self.memory)
         self._stored = threading.Condition()
@@ -112,7 +116,11 @@ class AsyncLogSystem:
         self.relief.start()
 
     def close(self) -> None:
-        """Write what is accepted, or give up what the disk refuses; then end the threads. Blocks."""
+        """Write what is accepted, or give up what the disk refuses; then end the threads. Blocks. Once is enough."""
+        if self._closing:
+            return
+        self._closing = True
+        atexit.unregister(self.close)
         handles = list(self._handles)
         for handle in handles:
             handle.shut()
@@ -207,13 +215,19 @@ class AsyncLogSystem:
 
         Raises:
             OSError: It cannot be opened.
+            LogClosed: The system is closed.
             RuntimeError: This Python runs threads without its lock, which `LogHandle.write` relies on.
         """
         if not getattr(sys, "_is_gil_enabled", lambda: True)():
             raise RuntimeError("records need a Python with its global lock")
+        if self._closing:
+            raise LogClosed("the log system is closed")
         block = block_bytes(self.memory, len(self._handles) + 1, self._settings.block_bytes)
         handle = LogHandle(RecordSpool(path, self.memory, self._buffers, block, self._calls), self)
         if not self._handles:
+            # A program that ends without `close` has its records in the files all the same.
+            atexit.unregister(self.close)
+            atexit.register(self.close)
             self.writer.every(self._settings.flush_interval_s, self._flush)
         self._handles[handle] = None
         self.relief.add(handle.spool)
@@ -246,6 +260,8 @@ class AsyncLogSystem:
         self._handles.pop(handle, None)
 
     def _wait(self, reached: Callable[[], bool], spool: RecordSpool, timeout_s: float | None) -> None:
+        if not (reached() or self._closed or self.writer.started):
+            raise RuntimeError("the log system is not started: nothing is written")
         with self._stored:
             self._awaited[spool] += 1
             try:

@@ -22,6 +22,8 @@ import struct
 from pathlib import Path
 from typing import Final
 
+from joblet.logs.calls import open_regular
+
 RECORD: Final = struct.Struct("<QQ")
 INTERVAL_NS: Final = 1_000_000_000
 
@@ -83,7 +85,7 @@ def look_up(path: Path, at_ns: int) -> int:
         OSError: It cannot be read.
     """
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = open_regular(path, os.O_RDONLY)
     except FileNotFoundError:
         return 0
     try:
@@ -132,7 +134,7 @@ class TimeIndex:
 
     def _write(self, *newest: Record) -> None:
         pending = (self._pending,) if self._pending is not None else ()
-        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        fd = open_regular(self._path, os.O_RDWR | os.O_CREAT)
         try:
             if self._recorded is None:
                 self._recorded = last(fd)  # a predecessor's

@@ -20,6 +20,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Final, Protocol
 
+from joblet.logs.calls import open_regular
 from joblet.logs.memory import Memory
 from joblet.logs.metrics import Metrics
 
@@ -163,6 +164,11 @@ class Writer:
         """Start the thread: only once nothing in this process will fork any more."""
         self._thread.start()
 
+    @property
+    def started(self) -> bool:
+        """Whether the thread was started, ever."""
+        return self._thread.ident is not None
+
     def dirty(self, spool: Log) -> None:
         """This log has a backlog. Queued once, however often it is said."""
         if not spool.queued:
@@ -190,7 +196,7 @@ class Writer:
         with self._wake:
             self._closing = True
             self._wake.notify()
-        if self._thread.ident is None:
+        if not self.started:
             while self._turn():
                 pass
         else:
@@ -314,7 +320,7 @@ class Writer:
         except OSError as error:
             self._metrics.write_errors += 1
             self._refused.add(log)
-            self._warn("log stays in memory: the disk refuses it", path=str(log.path), why=error.strerror or str(error))
+            self._warn("log stays in memory: the disk refuses it", path=str(log.path), why=_why(error, log.path))
             return False
         finally:
             self._memory.give(log.given_back_bytes - held)
@@ -341,7 +347,7 @@ class Writer:
             return
         try:
             # Not O_CREAT: where init could not write its record, there is nothing to be told to a successor.
-            fd = os.open(task.note_path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+            fd = open_regular(task.note_path, os.O_WRONLY | os.O_APPEND)
             try:
                 os.write(fd, task.note)
             finally:
@@ -354,6 +360,12 @@ class Writer:
         if now_s - self._warned_s >= WARN_INTERVAL_S:
             self._warned_s = now_s
             self._notice(Notice("WARN", message, fields))
+
+
+def _why(error: OSError, path: Path) -> str:
+    """In the kernel's words, and which file they are of when it is another one."""
+    words = error.strerror or str(error)
+    return words if error.filename in (None, str(path), path) else f"{words}: {error.filename}"
 
 
 def _remove_empty(folder: Path) -> bool:

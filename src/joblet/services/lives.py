@@ -41,8 +41,9 @@ T = TypeVar("T")
 
 _NOT_STORED: Final = "its record could not be stored"
 _NOT_ANSWERED: Final = "nobody waits for it: its start was never confirmed"
-# Longer than a store needs for 10,000 ends; a store that refuses them must not keep the server from starting.
-_SETTLE_S: Final = 10.0
+# Longer than a store needs for 10,000 ends; a store that refuses them, or a disk that refuses the last of their logs,
+# must not keep the server from starting.
+_SETTLE_S: Final = 2.0
 
 
 class JobListener(Protocol):

@@ -362,7 +362,8 @@ class Supervisor:
             if isinstance(what, Finish):
                 job.finishing(what)
         for notice in self.logs.notices():
-            log.log(LEVELS[notice.level], notice.message, notice.fields)
+            # An empty mapping would be taken for an argument of the message (logging.LogRecord).
+            log.log(LEVELS[notice.level], notice.message, *([notice.fields] if notice.fields else []))
             self.warn(notice.level, notice.message, **notice.fields)
         for drain in [each for each in self._held if self.logs.may_resume(each.spool)]:
             self._held.discard(drain)
