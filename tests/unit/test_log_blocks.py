@@ -50,6 +50,16 @@ def test_a_sixteenth_of_the_limit_is_kept_at_most() -> None:
     assert buffers.kept_bytes == 4 * SIZE
 
 
+def test_what_a_large_record_has_made_large_is_not_kept() -> None:
+    buffers = Buffers(Memory())
+    large = buffers.take(SIZE)
+    large.write(bytes(64 * SIZE))
+
+    buffers.give(large, SIZE)
+
+    assert buffers.kept_bytes == 0
+
+
 def test_what_was_not_needed_lately_is_freed() -> None:
     buffers = Buffers(Memory())
     filled(buffers, 10)

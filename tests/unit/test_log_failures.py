@@ -283,3 +283,40 @@ def test_a_spilled_block_that_is_gone_is_named(tmp_path: Path) -> None:
     taken_over.close()
     spool.close()
     system.close()
+
+
+def test_a_compressed_block_that_memory_takes_in_pieces_is_whole(tmp_path: Path) -> None:
+    """tmpfs writes less than was asked for when the machine's memory ends midway, and tells no error."""
+    calls = Calls(pwrite=lambda fd, data, at: os.pwrite(fd, data[:7], at))
+    spool = filled(tmp_path, calls)
+
+    while spool.relieve(Policy(Overflow.COMPRESS)) is not None:
+        pass
+    spool.store(EVERYTHING)
+
+    assert spool.path.read_bytes() == OUTPUT
+    spool.close_file()
+    spool.close()
+
+
+def test_a_successor_makes_no_new_file_for_blocks_that_are_on_a_disk_that_is_away(tmp_path: Path) -> None:
+    """Its other blocks would go there, and those of the old file would be read from it as zeros."""
+    policy = Policy(Overflow.SPILL, tmp_path / "spilled")
+    spool = filled(tmp_path)
+    spool.relieve(policy)
+    (tmp_path / "spilled").rename(tmp_path / "away")
+    successor = Spool(
+        os.dup(spool.pipe_fd), os.dup(spool.memory_fd), spool.path, TimeIndex(tmp_path / "times"), block_bytes=BLOCK
+    )
+    with pytest.raises(FileNotFoundError):
+        successor.relieve(policy)
+    with pytest.raises(FileNotFoundError):
+        successor.store(EVERYTHING)
+
+    (tmp_path / "away").rename(tmp_path / "spilled")
+    successor.store(EVERYTHING)
+
+    assert successor.path.read_bytes() == OUTPUT
+    successor.close_file()
+    successor.close()
+    spool.close()

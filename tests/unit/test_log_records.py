@@ -4,6 +4,7 @@ A program's own records: from its first log to its end, and while the system clo
 Runs in: pytest.
 """
 
+import contextlib
 import errno
 import os
 import subprocess
@@ -158,3 +159,25 @@ for number in range(100_000):
     subprocess.run([sys.executable, "-c", program, str(tmp_path / "log")], check=True, timeout=60)
 
     assert (tmp_path / "log").read_bytes() == b"".join(b"%06d\n" % number for number in range(100_000))
+
+
+def test_large_records_are_held_to_the_limit_too(tmp_path: Path) -> None:
+    calls = Calls(writev=lambda *_: (_ for _ in ()).throw(OSError(errno.EIO, "no disk")))
+    system = AsyncLogSystem(LogSettings(memory_limit_bytes=1 << 24), calls=calls)
+    system.start()
+    handle = system.open(tmp_path / "log")
+
+    def produce() -> None:
+        with contextlib.suppress(LogClosed):
+            while True:
+                handle.write(bytes(1 << 20))
+
+    producer = threading.Thread(target=produce)
+    producer.start()
+    while not system.metrics.waits:
+        producer.join(0.001)
+    peak_bytes = system.memory.peak_bytes
+    system.close()
+    producer.join()
+
+    assert peak_bytes <= 1 << 24

@@ -67,7 +67,9 @@ class Buffers:
             return buffer
 
     def give(self, buffer: BytesIO, size_bytes: int) -> None:
-        """Nobody needs what is in it any more."""
+        """Nobody needs what is in it any more; its position is behind it."""
+        if buffer.tell() > 2 * size_bytes:  # one large record has made it so, and it would never shrink
+            return
         try:
             buffer.write(b"")
         except BufferError:  # somebody still looks at it: it is freed when they have done so
@@ -96,10 +98,11 @@ class Swap(Protocol):
 
 
 def block_of_records(
-    buffers: Buffers, size_bytes: int, full: Callable[[], None]
+    buffers: Buffers, size_bytes: int, full: Callable[[int], None]
 ) -> tuple[Callable[[bytes], None], Swap]:
     """
     `write(record)`, and what takes the records out; what it returns has its position behind the last of them.
+    `full` is called with the bytes that have come together.
 
     A closure, because looking two attributes up costs as much as the write itself; BytesIO, because its `write` refuses
     what is no bytes, and counts them, in the same call. No lock is needed between the two functions: the interpreter
@@ -113,7 +116,7 @@ def block_of_records(
         nonlocal left_bytes
         left_bytes -= append(record)
         if left_bytes <= 0:
-            full()
+            full(size_bytes - left_bytes)
 
     def swap(*, last: bool = False) -> BytesIO | None:
         nonlocal buffer, append, left_bytes

@@ -115,9 +115,16 @@ class LogMemory:
                 raise
             return False
 
+    def _put(self, data: bytes, at: int) -> None:
+        view = memoryview(data)
+        while view:  # where memory ends midway, less is written and no error told
+            written = self._calls.pwrite(self.fd, view, at)
+            at += written
+            view = view[written:]
+
     def put_packed(self, block: int, packed: bytes) -> None:
-        """Keep a block compressed; a block at most."""
-        self._calls.pwrite(self.fd, _PACKED.pack(len(packed)) + packed, block * self._block_bytes)
+        """Keep a block compressed; a block at most. Raises OSError: it is not all there."""
+        self._put(_PACKED.pack(len(packed)) + packed, block * self._block_bytes)
 
     def packed_bytes(self, block: int) -> int:
         """To how much a block is compressed; 0 when it is not."""
@@ -134,7 +141,7 @@ class LogMemory:
 
     def put_drop(self, number: int, begin: int, end: int) -> None:
         """Record that this range does not become part of the log."""
-        self._calls.pwrite(self.fd, _DROP.pack(begin, end), _DROPS_AT + number * _DROP.size)
+        self._put(_DROP.pack(begin, end), _DROPS_AT + number * _DROP.size)
 
     def drops(self) -> list[tuple[int, int]]:
         """Every range so recorded, in order."""
@@ -147,7 +154,7 @@ class LogMemory:
 
     def put_spill_path(self, path: Path) -> None:
         """Where blocks are spilled to: a successor looks there, whatever its own configuration says."""
-        self._calls.pwrite(self.fd, os.fsencode(path.absolute()) + b"\0", _SPILL_PATH_AT)
+        self._put(os.fsencode(path.absolute()) + b"\0", _SPILL_PATH_AT)
 
     def spill_path(self) -> Path | None:
         """Where blocks were spilled to."""

@@ -103,10 +103,14 @@ class SpillFile:
 
     Args:
         path: Made by the first block; its folder too.
+
+    Attributes:
+        must_exist: It holds blocks already: when it is away it is waited for. In a new one they would be zeros.
     """
 
     def __init__(self, path: Path, calls: Calls = REAL) -> None:
         self.path = path
+        self.must_exist = False
         self._calls = calls
         self._fd = -1
 
@@ -117,7 +121,9 @@ class SpillFile:
         Raises:
             OSError: It is not all there; nothing may be given up for it.
         """
-        if self._fd < 0:
+        if self._fd < 0 and self.must_exist:
+            self._fd = open_regular(self.path, os.O_RDWR)
+        elif self._fd < 0:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._fd = open_regular(self.path, os.O_RDWR | os.O_CREAT)
         view = memoryview(data)

@@ -279,7 +279,7 @@ class LogHandle:
     each in one piece.
 
     Attributes:
-        write: `write(record)` accepts one record of bytes. It waits only when the memory of all logs is used up. Raises
+        write: `write(record)` accepts one record of bytes. It waits when its log may not take more memory. Raises
             TypeError for what is not bytes, LogClosed once the log is closed; then nothing was accepted.
     """
 
@@ -355,9 +355,9 @@ class LogHandle:
         self._owner.memory.wake()
         self._owner.block_closed(self.spool)
 
-    def _full(self) -> None:
-        """The block has its size. Called by `write`, after the record was accepted."""
-        self._wait_for_share(self.spool.block_bytes)
+    def _full(self, size_bytes: int) -> None:
+        """The block has its size, or more by one large record. Called by `write`, after the record was accepted."""
+        self._wait_for_share(size_bytes)
         with self._lock:
             if not self._closed:
                 self.spool.put(self._swap())

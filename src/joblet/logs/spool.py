@@ -349,6 +349,8 @@ class Spool:
             if packed_bytes or self._spill is not None:
                 self._moved[block] = packed_bytes
                 held -= (block + 1) * self._block_bytes - first - packed_bytes
+        if self._spill is not None:
+            self._spill.must_exist = 0 in self._moved.values()
         self.given_back_bytes = self.received_bytes - held
 
     # The end

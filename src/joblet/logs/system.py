@@ -103,6 +103,7 @@ class AsyncLogSystem:
         )
         self.event_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._progress: deque[Log | Finish] = deque()
+        self._ending = threading.Lock()
         self._waking = threading.Lock()  # between a producer that is let go and `close`
         self._closing = self._closed = False
         self._handles: dict[LogHandle, None] = {}
@@ -117,10 +118,13 @@ class AsyncLogSystem:
 
     def close(self) -> None:
         """Write what is accepted, or give up what the disk refuses; then end the threads. Blocks. Once is enough."""
-        if self._closing:
-            return
+        with self._ending:
+            if not self._closed:
+                self._close()
+        atexit.unregister(self.close)  # last: what is interrupted before is done at the program's end
+
+    def _close(self) -> None:
         self._closing = True
-        atexit.unregister(self.close)
         handles = list(self._handles)
         for handle in handles:
             handle.shut()

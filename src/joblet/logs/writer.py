@@ -211,20 +211,26 @@ class Writer:
         """
         now_s = self._clock()
         if now_s >= self._next_interval_s:
-            self._at_intervals()
             self._next_interval_s = now_s + self._interval_s
+            self._guarded(self._at_intervals)
         while self._later and (self._abandoned or self._later[0][0] <= now_s):
             self._tasks.append(heapq.heappop(self._later)[2])
         try:
             task = self._tasks.popleft()
         except IndexError:
             return self._due_in_s()
-        try:
-            self._do(task)
-        except Exception as error:  # whatever it is: without this thread no job would ever end
-            self._warn("a log is not taken care of: it is tried again", why=f"{type(error).__name__}: {error}")
+        if not self._guarded(lambda: self._do(task)):
             self._again(task)
         return 0.0
+
+    def _guarded(self, act: Callable[[], object]) -> bool:
+        """Whether it went well. Whatever goes wrong: without this thread no job would ever end."""
+        try:
+            act()
+        except Exception as error:
+            self._warn("a log is not taken care of: it is tried again", why=f"{type(error).__name__}: {error}")
+            return False
+        return True
 
     def _due_in_s(self) -> float | None:
         due_s = min(self._next_interval_s, self._later[0][0] if self._later else float("inf"))
@@ -309,18 +315,20 @@ class Writer:
         """Whether the disk took what was asked of it."""
         began_s = self._clock()
         before, held = log.stored_bytes, log.given_back_bytes
+        refused = "log stays in memory: the disk refuses it"
         try:
             if log.backlog_bytes:
                 fair_bytes = ROUND_BYTES // (len(self._tasks) + 1)
                 log.store(max(min(self._turn_bytes, fair_bytes), _LEAST_TURN_BYTES))
                 self._metrics.batches += 1
             if self._fsync is Fsync.ALWAYS or (last and self._fsync is Fsync.END and not log.backlog_bytes):
+                refused = "log may not survive the machine: the disk does not sync it"
                 log.sync()
                 self._metrics.syncs += 1
         except OSError as error:
             self._metrics.write_errors += 1
             self._refused.add(log)
-            self._warn("log stays in memory: the disk refuses it", path=str(log.path), why=_why(error, log.path))
+            self._warn(refused, path=str(log.path), why=_why(error, log.path))
             return False
         finally:
             self._memory.give(log.given_back_bytes - held)

@@ -83,8 +83,8 @@ class Retention:
             OSError: The folder of logs cannot be read.
         """
         if not (self._rules.keep_everything and self._mended):
-            self._mended = True
             await self._keep_rules()
+            self._mended = True
         await self._watch_space()
 
     async def _keep_rules(self) -> None:
