@@ -132,6 +132,14 @@ def test_io_is_limited_for_reads_and_for_writes(tmp_path: Path) -> None:
     assert tree.value(GROUP, "io.max") == "8:0 rbps=1048576 wbps=1048576 riops=max wiops=max"
 
 
+def test_a_byte_a_second_is_the_least_that_the_kernel_takes(tmp_path: Path) -> None:
+    tree = FakeTree(tmp_path)
+
+    io.write_limits(a_job(tree), limits(io_max_bytes_per_s=1), "8:0")
+
+    assert tree.value(GROUP, "io.max") == "8:0 rbps=2 wbps=2 riops=max wiops=max"
+
+
 def test_unlimited_io_writes_nothing(tmp_path: Path) -> None:
     tree = FakeTree(tmp_path)
 

@@ -25,6 +25,8 @@ def remove_tree(path: bytes) -> None:
     beside = path if path.endswith(_BESIDE) else path + _BESIDE
     top = os.open(path, _FLAGS)
     if not os.path.isdir(beside):
+        # First what is in the way: on a disk that is full to the last block no folder can be made.
+        _unlink_all(top, depth=2)
         os.mkdir(beside, 0o700)
     stage = os.open(beside, _FLAGS)
     folders = [(at, os.fsencode(name)) for at in {top, stage} for name in os.listdir(at)]
@@ -54,6 +56,19 @@ def remove_tree(path: bytes) -> None:
     os.rmdir(beside)
     if beside != path:
         os.rmdir(path)
+
+
+def _unlink_all(folder: int, depth: int) -> None:
+    for name in os.listdir(folder):
+        if not _unlinked(name, folder) and depth > 1:
+            try:
+                inner = os.open(name, _FLAGS, dir_fd=folder)
+            except OSError:
+                continue
+            try:
+                _unlink_all(inner, depth - 1)
+            finally:
+                os.close(inner)
 
 
 def _unlinked(name: "bytes | str", folder: int) -> bool:

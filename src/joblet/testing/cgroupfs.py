@@ -303,6 +303,8 @@ class FakeTree(Files):
             raise _error(errno.ENODEV)
         limits = {"rbps": "max", "wbps": "max", "riops": "max", "wiops": "max"}
         limits |= dict(pair.split("=") for pair in pairs)
+        if {"0", "1"} & set(limits.values()):
+            raise _error(errno.EINVAL)
         path.write_text(f"{device} {' '.join(f'{key}={limit}' for key, limit in limits.items())}\n")
 
     def _all_groups(self) -> list[Path]:

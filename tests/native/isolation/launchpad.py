@@ -41,6 +41,7 @@ class Pad:
             opened = open_slice(CGROUP_ROOT / SLICE, "required", state_folder=state)
             assert isinstance(opened, Cgroups)
             self.cgroups = opened
+        os.umask(0o077)  # as joblet-supervisor.service has it
         for name in ("run", "work", "tree"):
             (state / name).mkdir()
         tree.enter_private_mounts()

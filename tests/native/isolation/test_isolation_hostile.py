@@ -79,6 +79,15 @@ def test_the_host_s_files_are_not_there(pad: "Launchpad", path: str) -> None:
     assert pad.run("ls", "-A", path).text.replace(f"ls: cannot access '{path}': No such file or directory", "") == ""
 
 
+def test_what_everybody_may_read_it_may_read_too(pad: "Launchpad") -> None:
+    """Whatever the umask of the service is that makes the tree."""
+    folders = pad.run("stat", "-c", "%a", "/", "/etc", "/var", "/run", "/home", "/opt", "/sys", "/dev", "/usr/bin")
+    file = pad.run("cat", "/etc/passwd")
+
+    assert set(folders.output.split()) == {b"755"}
+    assert (file.exit_code, file.output[:5]) == (0, b"root:")
+
+
 def test_the_state_folder_is_not_there(pad: "Launchpad") -> None:
     assert pad.run("ls", str(pad.state)).exit_code == 2
 

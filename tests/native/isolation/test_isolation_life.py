@@ -6,10 +6,13 @@ Runs in: pytest, as root.
 
 import os
 import signal
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from joblet.supervisor.removal import remove_tree
 
 if TYPE_CHECKING:
     from tests.native.isolation.conftest import Launchpad
@@ -206,6 +209,28 @@ def test_a_link_to_a_folder_is_removed_and_not_followed(pad: "Launchpad", tmp_pa
     assert (outside / "precious").exists()
     (outside / "precious").unlink()
     outside.rmdir()
+
+
+def touch_many(folder: Path, number: int) -> None:
+    for each in range(number):
+        (folder / f"{each}").touch()
+
+
+def test_a_work_folder_is_removed_from_a_disk_that_is_full_to_the_last_entry(tmp_path: Path) -> None:
+    """Then no folder can be made for what is in it to be moved to."""
+    (tmp_path / "disk").mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "nr_inodes=8", "none", tmp_path / "disk"], check=True)
+    try:
+        work = tmp_path / "disk" / "work"
+        (work / "a").mkdir(parents=True)
+        with pytest.raises(OSError, match="No space left"):
+            touch_many(work / "a", 10)
+
+        remove_tree(os.fsencode(work))
+
+        assert list((tmp_path / "disk").iterdir()) == []
+    finally:
+        subprocess.run(["umount", tmp_path / "disk"], check=True)
 
 
 def test_a_successor_takes_a_running_job_back(pad: "Launchpad") -> None:

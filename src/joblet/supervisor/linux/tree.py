@@ -122,6 +122,14 @@ def build(at: Path, host: Path = Path("/"), etc: Sequence[str] = ETC) -> None:
     Raises:
         OSError: It is not complete; unmount it, or end with the namespace.
     """
+    before = os.umask(0o022)  # a service's own would close the tree to its jobs
+    try:
+        _build(at, host, etc)
+    finally:
+        os.umask(before)
+
+
+def _build(at: Path, host: Path, etc: Sequence[str]) -> None:
     mount(b"joblet", os.fsencode(at), b"tmpfs", MS_NOSUID | MS_NODEV, b"mode=0755,size=64m")
     for name in FOLDERS:
         (at / name).mkdir(mode=0o755)

@@ -7,6 +7,7 @@ Source: Linux Documentation/admin-guide/cgroup-v2.rst, "IO Interface Files".
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from joblet.domain.limits import Limits
 from joblet.supervisor.linux.cgroups.device import whole_disks_below
@@ -27,6 +28,10 @@ class IoStatistics:
     write_bytes: int = 0
 
 
+# The kernel answers EINVAL for 1 (block/blk-throttle.c, tg_set_limit).
+_LEAST_BYTES_PER_S: Final = 2
+
+
 def write_limits(folder: Folder, limits: Limits, device: str) -> None:
     """
     io.max of one device: so many bytes a second to read, and as many to write; 0 is no limit.
@@ -38,7 +43,7 @@ def write_limits(folder: Folder, limits: Limits, device: str) -> None:
         CgroupError: The kernel refused; "no such file" is one built without CONFIG_BLK_DEV_THROTTLING.
     """
     if limits.io_max_bytes_per_s:
-        rate = limits.io_max_bytes_per_s
+        rate = max(limits.io_max_bytes_per_s, _LEAST_BYTES_PER_S)
         folder.write("io.max", f"{device} rbps={rate} wbps={rate}")
 
 
