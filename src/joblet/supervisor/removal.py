@@ -27,7 +27,11 @@ def remove_tree(path: bytes) -> None:
     if not os.path.isdir(beside):
         # First what is in the way: on a disk that is full to the last block no folder can be made.
         _unlink_all(top, depth=2)
-        os.mkdir(beside, 0o700)
+        try:
+            os.mkdir(beside, 0o700)
+        except OSError:
+            os.close(top)
+            raise
     stage = os.open(beside, _FLAGS)
     folders = [(at, os.fsencode(name)) for at in {top, stage} for name in os.listdir(at)]
     moved = 0

@@ -230,7 +230,7 @@ def test_a_work_folder_is_removed_from_a_disk_that_is_full_to_the_last_entry(tmp
 
         assert list((tmp_path / "disk").iterdir()) == []
     finally:
-        subprocess.run(["umount", tmp_path / "disk"], check=True)
+        subprocess.run(["umount", "--lazy", tmp_path / "disk"], check=True)
 
 
 def test_a_successor_takes_a_running_job_back(pad: "Launchpad") -> None:
