@@ -36,7 +36,7 @@ def fingerprint() -> str:
 
 
 def fill(log: Path) -> None:
-    """Download what is missing. Raises Failed."""
+    """Download everything anew. Raises Failed."""
     platforms = [f"--platform={glibc}_{platform.machine()}" for glibc in GUEST_GLIBC]
     for name, wanted in zip(("server", "tests"), requirements(), strict=True):
         shutil.rmtree(FOLDER / name, ignore_errors=True)

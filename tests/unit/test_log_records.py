@@ -4,8 +4,10 @@ A program's own records: from its first log to its end, and while the system clo
 Runs in: pytest.
 """
 
+import atexit
 import contextlib
 import errno
+import gc
 import os
 import subprocess
 import sys
@@ -18,6 +20,7 @@ import pytest
 from joblet.logs.blocks import LogClosed
 from joblet.logs.calls import Calls
 from joblet.logs.memfd import memory_file
+from joblet.logs.overflow import Overflow, Policy
 from joblet.logs.pipe import output_pipe
 from joblet.logs.spool import Spool
 from joblet.logs.system import AsyncLogSystem, LogSettings
@@ -181,3 +184,28 @@ def test_large_records_are_held_to_the_limit_too(tmp_path: Path) -> None:
     producer.join()
 
     assert peak_bytes <= 1 << 24
+
+
+@pytest.mark.parametrize("strategy", list(Overflow))
+def test_what_is_thrown_away_unwritten_says_nothing_to_the_user(strategy: Overflow, tmp_path: Path) -> None:
+    """The collector closes buffers, and cannot while a view of them is kept: it tells that on standard error."""
+    policy = Policy(strategy, tmp_path / "spilled")
+    calls = Calls(writev=lambda *_: 7)
+    system = AsyncLogSystem(LogSettings(policy=policy), calls=calls)
+    handle = system.open(tmp_path / "log")
+    for _ in range(10):
+        handle.write(bytes(1 << 18))
+    handle.spool.store(1)
+    handle.spool.relieve(policy)
+    cycle: list[object] = [handle.spool]
+    cycle.append(cycle)
+    atexit.unregister(system.close)
+    told: list[object] = []
+    before, sys.unraisablehook = sys.unraisablehook, told.append
+    try:
+        del cycle, handle, system
+        gc.collect()
+    finally:
+        sys.unraisablehook = before
+
+    assert not told

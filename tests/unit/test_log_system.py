@@ -235,18 +235,6 @@ def test_what_producers_in_threads_write_is_all_there_and_in_order(system: Async
     assert system.metrics.syncs >= 4
 
 
-def test_a_record_that_waits_for_others_is_written_within_the_flush_interval(
-    system: AsyncLogSystem, tmp_path: Path
-) -> None:
-    handle = system.open(tmp_path / "log")
-    handle.write(b"one line\n")
-
-    handle.flush(wait=True, timeout_s=60)
-
-    assert (tmp_path / "log").read_bytes() == b"one line\n"
-    handle.close(60)
-
-
 def test_only_bytes_are_records(system: AsyncLogSystem, tmp_path: Path) -> None:
     handle = system.open(tmp_path / "log")
 

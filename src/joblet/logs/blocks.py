@@ -20,9 +20,9 @@ _KEPT_SHARE: Final = 16
 
 def block_bytes(memory: Memory, handles: int, largest: int = LARGEST_BLOCK_BYTES) -> int:
     """
-    How large a block may get: the open ones, which no limit counts, are a quarter of it, or the smallest each.
+    How large the next log's blocks may get: so many of that size, which no limit counts, are a quarter of it.
 
-    A power of two, or `largest`: blocks of one size can take each other's place.
+    Those that are open keep theirs. A power of two, or `largest`: blocks of one size can take each other's place.
     """
     share = min(largest, memory.limit_bytes // 4 // max(1, handles))
     share = share if share == largest else 1 << share.bit_length() >> 1

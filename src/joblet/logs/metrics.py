@@ -48,7 +48,7 @@ class Metrics:
         compressed_blocks, spilled_blocks, dropped_blocks: Moved by the overflow strategies.
         dropped_bytes: Lost to `sample`, each counted by a marker in its log.
         moved_bytes: Memory that the strategies gave back.
-        writes: How long each write took.
+        writes: How long each turn of a log took, with its fsync where there is one.
     """
 
     batches: int = 0

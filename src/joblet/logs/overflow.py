@@ -79,7 +79,7 @@ def compressed(data: bytes | memoryview) -> bytes | None:
     return packed if len(packed) < len(data) * _WORTH else None
 
 
-def decompressed(packed: bytes | memoryview) -> bytes:
+def decompressed(packed: bytes) -> bytes:
     """
     The data again.
 

@@ -47,15 +47,15 @@ class _Block:
     """
     A piece of the log that waits. `offset` is its place among what was written, `size` its bytes there.
 
-    `buffer` is what `data` looks into, when that can be used again.
+    A BytesIO is used again. No view of it is kept: the collector closes one that is thrown away, and cannot while there
+    is a view.
     """
 
-    __slots__ = ("buffer", "data", "kind", "offset", "size")
+    __slots__ = ("data", "kind", "offset", "size")
 
-    def __init__(self, kind: _Kind, data: bytes | memoryview, buffer: BytesIO | None, offset: int, size: int) -> None:
+    def __init__(self, kind: _Kind, data: bytes | BytesIO, offset: int, size: int) -> None:
         self.kind = kind
         self.data = data
-        self.buffer = buffer
         self.offset = offset
         self.size = size
 
@@ -91,7 +91,7 @@ class RecordSpool:
         self._seen: deque[_Block] = deque()
         self._new: deque[_Block] = deque()
         self._lock = threading.Lock()
-        self._half: tuple[_Block, memoryview] | None = None  # partly written
+        self._half: tuple[_Block, int] | None = None  # partly written, and how much of it
         self._spill: SpillFile | None = None
         self._looked_at = 0
 
@@ -114,11 +114,10 @@ class RecordSpool:
         """One more block, if there is anything in it. Called under its handle's lock."""
         if not data:
             return
-        buffer = data if isinstance(data, BytesIO) else None
-        view = memoryview(data) if isinstance(data, bytes) else data.getbuffer()[: data.tell()]
-        self._memory.take(len(view), entries=1)
-        self._new.append(_Block(_Kind.PLAIN, view, buffer, self.received_bytes, len(view)))
-        self.received_bytes += len(view)
+        size = len(data) if isinstance(data, bytes) else data.tell()
+        self._memory.take(size, entries=1)
+        self._new.append(_Block(_Kind.PLAIN, data, self.received_bytes, size))
+        self.received_bytes += size
 
     def store(self, most_bytes: int) -> int:
         """See `Spool.store`."""
@@ -127,16 +126,21 @@ class RecordSpool:
             blocks = self._claim(most_bytes - written)
             if not blocks:
                 break
-            half = self._half
+            views: list[memoryview] = []
             try:
-                views = [half[1] if half is not None and block is half[0] else self._view(block) for block in blocks]
+                for block in blocks:
+                    views.append(self._view(block))
                 count = self._calls.writev(self._fd, views)
             except Exception:
                 self._put_back(blocks)
                 raise
+            finally:
+                lengths = [len(view) for view in views]
+                for view in views:
+                    view.release()
             written += count
             self.stored_bytes += count
-            self._written(blocks, views, count)
+            self._written(blocks, lengths, count)
         return written
 
     def sync(self) -> None:
@@ -174,31 +178,36 @@ class RecordSpool:
             self._seen.extendleft(reversed(blocks))
 
     def _view(self, block: _Block) -> memoryview:
+        """What is still to be written of it."""
         match block.kind:
             case _Kind.PLAIN:
-                # The very view, so that `_free` can let go of it.
-                return block.data if isinstance(block.data, memoryview) else memoryview(block.data)
+                view = _plain(block)
             case _Kind.PACKED:
-                return memoryview(decompressed(block.data))
+                assert isinstance(block.data, bytes)
+                view = memoryview(decompressed(block.data))
             case _Kind.SPILLED:
                 assert self._spill is not None
-                return memoryview(self._spill.get(block.offset, block.size))
+                view = memoryview(self._spill.get(block.offset, block.size))
             case _Kind.DROPPED:
-                return memoryview(marker(block.size))
+                view = memoryview(marker(block.size))
+        if self._half is not None and self._half[0] is block:
+            return view[self._half[1] :]
+        return view
 
-    def _written(self, blocks: list[_Block], views: list[memoryview], count: int) -> None:
+    def _written(self, blocks: list[_Block], lengths: list[int], count: int) -> None:
         """Account for what a write took; what it left is put back."""
-        self._half = None
+        half, self._half = self._half, None
         freed = 0
-        for number, (block, view) in enumerate(zip(blocks, views, strict=True)):
-            if count < len(view):
-                self._half = block, view[count:]
+        for number, (block, length) in enumerate(zip(blocks, lengths, strict=True)):
+            if count < length:
+                before = half[1] if half is not None and half[0] is block else 0
+                self._half = block, before + count
                 self._put_back(blocks[number:])
                 blocks = blocks[:number]
                 break
-            count -= len(view)
+            count -= length
             self._taken_bytes += block.size
-            freed += len(block.data)
+            freed += _held(block)
             if block.kind is _Kind.SPILLED and self._spill is not None:
                 self._spill.drop(block.offset, block.size)
             self._free(block)
@@ -207,12 +216,9 @@ class RecordSpool:
 
     def _free(self, block: _Block) -> None:
         """Nobody looks at its data any more."""
-        if isinstance(block.data, memoryview):
-            block.data.release()
+        if isinstance(block.data, BytesIO):
+            self.buffers.give(block.data, self.block_bytes)
         block.data = b""
-        if block.buffer is not None:
-            self.buffers.give(block.buffer, self.block_bytes)
-            block.buffer = None
 
     def relieve(self, policy: Policy) -> int | None:
         """See `Spool.relieve`. The disk thread waits meanwhile, should it come for this very log."""
@@ -234,23 +240,32 @@ class RecordSpool:
         return freed
 
     def _relieved(self, block: _Block, policy: Policy) -> int:
-        match policy.overflow:
-            case Overflow.COMPRESS:
-                packed = compressed(block.data)
-                if packed is None:
-                    return 0
-                self._free(block)
-                block.kind, block.data = _Kind.PACKED, packed
-            case Overflow.SPILL:
+        if policy.overflow is Overflow.SAMPLE and not policy.keeps(self._looked_at):
+            self._free(block)
+            block.kind = _Kind.DROPPED
+            return block.size
+        with _plain(block) as view:
+            packed = compressed(view) if policy.overflow is Overflow.COMPRESS else None
+            if policy.overflow is Overflow.SPILL:
                 if self._spill is None:
                     self._spill = SpillFile(policy.spill_path(_spill_name(self.path)), self._calls)
-                self._spill.put(block.offset, block.data)
-                self._free(block)
-                block.kind = _Kind.SPILLED
-            case Overflow.SAMPLE if not policy.keeps(self._looked_at):
-                self._free(block)
-                block.kind = _Kind.DROPPED
-        return block.size - len(block.data)
+                self._spill.put(block.offset, view)
+        if policy.overflow is Overflow.SPILL:
+            self._free(block)
+            block.kind = _Kind.SPILLED
+        elif packed is not None:
+            self._free(block)
+            block.kind, block.data = _Kind.PACKED, packed
+        return block.size - _held(block)
+
+
+def _plain(block: _Block) -> memoryview:
+    return memoryview(block.data) if isinstance(block.data, bytes) else block.data.getbuffer()[: block.size]
+
+
+def _held(block: _Block) -> int:
+    """Bytes of memory."""
+    return len(block.data) if isinstance(block.data, bytes) else block.size
 
 
 class Owner(Protocol):

@@ -40,7 +40,7 @@ class LogSettings:
 
     Args:
         memory_limit_bytes: Output of all logs that may wait for the disk in memory.
-        queue_max: Blocks of in-process producers that may wait.
+        queue_max: Logs, and blocks of in-process producers, that may wait.
         policy: What happens when memory runs short.
         fsync: When logs are made durable.
         flush_interval_s: So long may records of an in-process producer wait for a block to fill.

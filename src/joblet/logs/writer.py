@@ -319,7 +319,7 @@ class Writer:
         try:
             if log.backlog_bytes:
                 fair_bytes = ROUND_BYTES // (len(self._tasks) + 1)
-                log.store(max(min(self._turn_bytes, fair_bytes), _LEAST_TURN_BYTES))
+                log.store(min(self._turn_bytes, max(fair_bytes, _LEAST_TURN_BYTES)))
                 self._metrics.batches += 1
             if self._fsync is Fsync.ALWAYS or (last and self._fsync is Fsync.END and not log.backlog_bytes):
                 refused = "log may not survive the machine: the disk does not sync it"
