@@ -52,6 +52,8 @@ def run(command: Sequence[str], log: Path, environ: Mapping[str, str] | None = N
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
+    # An interrupt waits until the command is there to be ended by it.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         with log.open("wb") as output:
             process = subprocess.Popen(
@@ -62,9 +64,11 @@ def run(command: Sequence[str], log: Path, environ: Mapping[str, str] | None = N
                 env=environ,
                 cwd=cwd,
                 start_new_session=True,  # what it starts in turn is ended with it
+                preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_SETMASK, mask),
             )
             while True:
                 try:
+                    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
                     status = process.wait(HEARTBEAT_S)
                     break
                 except subprocess.TimeoutExpired:
@@ -76,6 +80,8 @@ def run(command: Sequence[str], log: Path, environ: Mapping[str, str] | None = N
                     raise
     except OSError as error:
         raise Failed(f"cannot run {command[0]}: {error.strerror}") from None
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     if status != 0:
         words = "\n".join(f"    {line}" for line in last_lines(log, LAST_LINES))
         raise Failed(f"`{' '.join(command)}` failed with status {status}. Its last lines:\n{words}")
