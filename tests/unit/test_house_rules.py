@@ -47,7 +47,7 @@ MAY_IMPORT: Final[Mapping[str, frozenset[str]]] = {
     ),
     "joblet.storage": frozenset({"domain", "ports"}),
     "joblet.logs": frozenset({"domain", "ports", "statefolder"}),
-    **{f"joblet.logs.{name}": frozenset[str]() for name in ("calls", "memory", "metrics", "pipe")},
+    **{f"joblet.logs.{name}": frozenset[str]() for name in ("calls", "memory", "metrics", "notices", "pipe")},
     **{f"joblet.logs.{name}": frozenset({"logs.calls"}) for name in ("overflow", "times")},
     **{f"joblet.logs.{name}": frozenset({"logs"}) for name in ("blocks", "memfd", "spool", "records")},
     **{f"joblet.logs.{name}": frozenset({"logs"}) for name in ("writer", "relief", "system", "options")},

@@ -3,8 +3,7 @@ Records a second from producers in this process into files, by `AsyncLogSystem`,
 
 A record has 100 bytes. Single checked writes are `handle.write(record)`, batches are `handle.write_many` of 1,000; with
 several logs, each in turn. The clock stops when everything is in the files, for the fsynced ones when they are durable.
-Each run begins with a disk at rest, and with the memory and the blocks of the file before: on a virtual machine those
-that were not in use for seconds must first be got back from the host, which takes longer than all the rest.
+Each run begins with a disk at rest, and with the memory and the blocks of the run before (`disk.py` says why).
 Beside them, in each round: a loop of nothing but `list.append`, which is what Python itself can do, and the floor of
 the disk: the same bytes by `os.write` of 1 MiB and fsync after each, without any queue.
 
@@ -23,6 +22,7 @@ from typing import Final
 
 from joblet.logs.system import AsyncLogSystem, LogSettings
 from joblet.logs.writer import Fsync
+from measuring.logs.disk import take_over
 from measuring.logs.part import Bars, Judgement, Part, Table, ratio
 
 ROUNDS: Final = 5
@@ -49,7 +49,7 @@ def expected(repetitions: int) -> bytes:
 
 
 def check(folder: Path, logs: int, repetitions: int) -> None:
-    """Every log is what was written. The files stay for `at_rest` to remove."""
+    """Every log is what was written. The files stay for the next run to take over."""
     wanted = expected(repetitions)
     paths = sorted(folder.iterdir())
     assert len(paths) == logs, paths
@@ -57,14 +57,6 @@ def check(folder: Path, logs: int, repetitions: int) -> None:
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").digest()
         assert found == wanted, f"{path} is not what was written"
-
-
-def at_rest(folder: Path) -> None:
-    """The disk has nothing to do, and the files of the run before have left all they had to the next."""
-    os.sync()
-    for path in folder.iterdir():
-        path.unlink()
-    os.sync()
 
 
 def singly(write: Callable[[bytes], None]) -> None:
@@ -78,7 +70,7 @@ def written(folder: Path, logs: int, records: int, *, batches: bool, fsync: bool
     repetitions = records // logs // BATCH
     system = AsyncLogSystem(LogSettings(fsync=Fsync.END if fsync else Fsync.NEVER))
     system.start()
-    at_rest(folder)
+    take_over(folder)
     handles = [system.open(folder / f"{number}.log") for number in range(logs)]
     began = time.perf_counter()
     if batches:
@@ -110,7 +102,7 @@ def floor(folder: Path, records: int) -> float:
     """Million records a second that the disk takes by itself."""
     block = b"".join(BLOCK) * 11
     piece = memoryview(block)[: 1024 * 1024]
-    at_rest(folder)
+    take_over(folder)
     fd = os.open(folder / "floor", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         began = time.perf_counter()

@@ -10,21 +10,15 @@ the standard library.
 Source: fallocate(2), FALLOC_FL_PUNCH_HOLE (ext4, XFS, Btrfs, tmpfs); lseek(2), SEEK_DATA.
 """
 
-import ctypes
 import errno
 import os
 from pathlib import Path
 from typing import Final
 
-from joblet.logs.calls import open_regular
+from joblet.logs.calls import open_regular, punch_hole
 
-_FALLOC_FL_KEEP_SIZE: Final = 0x01  # <linux/falloc.h>
-_FALLOC_FL_PUNCH_HOLE: Final = 0x02  # <linux/falloc.h>
 _BLOCK_BYTES: Final = 4096
 _FAR_BYTES: Final = 1 << 30
-
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
 
 
 def first_kept(path: Path | str) -> int:
@@ -88,7 +82,7 @@ def punch(fd: int, until_bytes: int) -> None:
     """
     begin = first_data(fd)
     if begin < until_bytes:
-        _punch(fd, begin, until_bytes - begin)
+        punch_hole(fd, begin, until_bytes - begin)
 
 
 def check_can_punch(fd: int) -> None:
@@ -98,7 +92,7 @@ def check_can_punch(fd: int) -> None:
     Raises:
         OSError: EOPNOTSUPP: it cannot.
     """
-    _punch(fd, (os.fstat(fd).st_size // _BLOCK_BYTES + 1) * _BLOCK_BYTES + _FAR_BYTES, _BLOCK_BYTES)
+    punch_hole(fd, (os.fstat(fd).st_size // _BLOCK_BYTES + 1) * _BLOCK_BYTES + _FAR_BYTES, _BLOCK_BYTES)
 
 
 def first_data(fd: int) -> int:
@@ -109,9 +103,3 @@ def first_data(fd: int) -> int:
         if error.errno != errno.ENXIO:
             raise
         return os.fstat(fd).st_size
-
-
-def _punch(fd: int, begin_bytes: int, length_bytes: int) -> None:
-    if _libc.fallocate(fd, _FALLOC_FL_PUNCH_HOLE | _FALLOC_FL_KEEP_SIZE, begin_bytes, length_bytes):
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), f"fallocate(PUNCH_HOLE, {begin_bytes}, {length_bytes})")

@@ -15,6 +15,7 @@ Source: API specification, "Version 2.11.0".
 import contextlib
 import errno
 import os
+import threading
 import zlib
 from dataclasses import dataclass
 from enum import Enum
@@ -113,6 +114,7 @@ class SpillFile:
         self.must_exist = False
         self._calls = calls
         self._fd = -1
+        self._opening = threading.Lock()  # after a take-over both threads may be the first that needs it
 
     def put(self, offset_bytes: int, data: bytes | memoryview) -> None:
         """
@@ -121,14 +123,10 @@ class SpillFile:
         Raises:
             OSError: It is not all there; nothing may be given up for it.
         """
-        if self._fd < 0 and self.must_exist:
-            self._fd = open_regular(self.path, os.O_RDWR)
-        elif self._fd < 0:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._fd = open_regular(self.path, os.O_RDWR | os.O_CREAT)
+        fd = self._opened(os.O_RDWR if self.must_exist else os.O_RDWR | os.O_CREAT)
         view = memoryview(data)
         while view:
-            written = self._calls.pwrite(self._fd, view, offset_bytes)
+            written = self._calls.pwrite(fd, view, offset_bytes)
             offset_bytes += written
             view = view[written:]
 
@@ -142,9 +140,7 @@ class SpillFile:
         Raises:
             OSError: Of either file.
         """
-        if self._fd < 0:
-            self._fd = open_regular(self.path, os.O_RDWR)
-        count = self._calls.sendfile(file_fd, self._fd, offset_bytes, most_bytes)
+        count = self._calls.sendfile(file_fd, self._opened(os.O_RDWR), offset_bytes, most_bytes)
         if count == 0:
             raise OSError(errno.EIO, "the spilled output ended early", str(self.path))
         return count
@@ -174,3 +170,11 @@ class SpillFile:
             self._fd = -1
         with contextlib.suppress(OSError):
             self._calls.unlink(self.path)
+
+    def _opened(self, flags: int) -> int:
+        with self._opening:
+            if self._fd < 0:
+                if flags & os.O_CREAT:
+                    self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._fd = open_regular(self.path, flags)
+            return self._fd

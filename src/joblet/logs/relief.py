@@ -15,8 +15,9 @@ from typing import Final, Protocol
 
 from joblet.logs.memory import Memory
 from joblet.logs.metrics import Metrics
+from joblet.logs.notices import Notice, Warnings
 from joblet.logs.overflow import RELIEF_AT, Overflow, Policy
-from joblet.logs.writer import RETRY_S, WARN_INTERVAL_S, Notice
+from joblet.logs.writer import RETRY_S
 
 # Below the mark by so much of the limit, before it rests again.
 _REST_BELOW: Final = 1 / 16
@@ -58,14 +59,13 @@ class Relief:
         self._policy = policy
         self._metrics = metrics
         self._given_back = given_back
-        self._notice = notice
         self._clock = clock
         share = RELIEF_AT.get(policy.overflow, 2.0)
         self._mark_bytes = int(memory.limit_bytes * share)
         self._rest_bytes = int(memory.limit_bytes * (share - _REST_BELOW))
         self._logs: dict[Relievable, None] = {}
         self._nothing_to_move: set[Relievable] = set()
-        self._warned_s = -WARN_INTERVAL_S
+        self._warnings = Warnings(notice, clock)
         self._failed_s = -RETRY_S
         self._wanted = threading.Event()
         self._closing = False
@@ -113,7 +113,7 @@ class Relief:
             freed = log.relieve(self._policy)
         except Exception as error:  # whatever it is: this thread must go on, and the block is where it was
             self._failed_s = self._clock()
-            self._warn("the overflow path takes no more: jobs wait for the disk", why=str(error))
+            self._warnings.warn("the overflow path takes no more: jobs wait for the disk", why=str(error))
             return False
         if freed is None:
             self._nothing_to_move.add(log)
@@ -145,10 +145,4 @@ class Relief:
                 metrics.dropped_blocks += 1
                 metrics.dropped_bytes += freed_bytes
         held = str(self._memory.held_bytes)
-        self._warn("log memory is short", strategy=self._policy.overflow.value, heldBytes=held)
-
-    def _warn(self, message: str, **fields: str) -> None:
-        now_s = self._clock()
-        if now_s - self._warned_s >= WARN_INTERVAL_S:
-            self._warned_s = now_s
-            self._notice(Notice("WARN", message, fields))
+        self._warnings.warn("log memory is short", strategy=self._policy.overflow.value, heldBytes=held)

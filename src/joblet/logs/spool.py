@@ -22,9 +22,6 @@ from joblet.logs.overflow import BLOCK_BYTES, Overflow, Policy, SpillFile, compr
 from joblet.logs.pipe import PIPE_BYTES, Pumped
 from joblet.logs.times import TimeIndex
 
-# Given back as often as this, while it is in the processor's caches: the next output is received into the same pages.
-_PIECE_BYTES = 1024 * 1024
-
 
 class Spool:
     """
@@ -134,7 +131,7 @@ class Spool:
             os.lseek(self._file_fd, self.stored_bytes, os.SEEK_SET)
         before = self.stored_bytes
         try:
-            while (left := min(most_bytes - (self.stored_bytes - before), _PIECE_BYTES)) > 0:
+            while (left := most_bytes - (self.stored_bytes - before)) > 0:
                 if (piece := self._claim(left)) is None:
                     break
                 write, end = piece

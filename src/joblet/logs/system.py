@@ -24,13 +24,14 @@ from joblet.logs.blocks import LARGEST_BLOCK_BYTES, Buffers, LogClosed, block_by
 from joblet.logs.calls import REAL, Calls
 from joblet.logs.memory import DEFAULT_LIMIT_BYTES, DEFAULT_QUEUE_MAX, Memory
 from joblet.logs.metrics import COUNTERS, Metrics
+from joblet.logs.notices import Notice, Warnings
 from joblet.logs.overflow import Policy
 from joblet.logs.pipe import PIPE_BYTES
 from joblet.logs.records import LogHandle, RecordSpool
 from joblet.logs.relief import Relief
 from joblet.logs.spool import Spool
 from joblet.logs.times import TimeIndex
-from joblet.logs.writer import LARGEST_TURN_BYTES, WARN_INTERVAL_S, Finish, Fsync, Log, Notice, Writer
+from joblet.logs.writer import LARGEST_TURN_BYTES, Finish, Fsync, Log, Writer
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class AsyncLogSystem:
         self._clock = clock
         self._calls = calls
         self._notices: deque[Notice] = deque()
-        self._warned_s = -WARN_INTERVAL_S
+        self._warnings = Warnings(self._notice, clock)
         self.metrics = Metrics()
         self.memory = Memory(settings.memory_limit_bytes, settings.queue_max)
         self.relief = Relief(self.memory, settings.policy, self.metrics, self._wake_loop, self._notice, clock=clock)
@@ -193,7 +194,9 @@ class AsyncLogSystem:
 
     def cannot_receive(self, spool: Spool, error: OSError) -> None:
         """There is no memory at all for what a job's pipe holds: it is left there, and tried again."""
-        self._warn("no memory for a job's output: it waits", first=spool.path.stem, why=error.strerror or str(error))
+        self._warnings.warn(
+            "no memory for a job's output: it waits", first=spool.path.stem, why=error.strerror or str(error)
+        )
 
     def progress(self) -> list[Log | Finish]:
         """What was stored since the last call."""
@@ -247,7 +250,7 @@ class AsyncLogSystem:
         """See `records.Owner`."""
         self.metrics.waits += 1
         held, limit = str(self.memory.held_bytes), str(self.memory.limit_bytes)
-        self._warn(
+        self._warnings.warn(
             "log memory is full: jobs wait for the disk", heldBytes=held, limitBytes=limit, first=spool.path.stem
         )
 
@@ -297,12 +300,6 @@ class AsyncLogSystem:
     def _notice(self, notice: Notice) -> None:
         self._notices.append(notice)
         self._wake_loop()
-
-    def _warn(self, message: str, **fields: str) -> None:
-        now_s = self._clock()
-        if now_s - self._warned_s >= WARN_INTERVAL_S:
-            self._warned_s = now_s
-            self._notice(Notice("WARN", message, fields))
 
     def _wake_loop(self) -> None:
         with self._waking:

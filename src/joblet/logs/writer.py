@@ -15,7 +15,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Final, Protocol
@@ -23,13 +22,14 @@ from typing import Final, Protocol
 from joblet.logs.calls import open_regular
 from joblet.logs.memory import Memory
 from joblet.logs.metrics import Metrics
+from joblet.logs.notices import Notice, Warnings
 
 TURN_BYTES: Final = 4 * 1024 * 1024
 # A fast disk takes more at a time: after each turn this thread waits up to 5 ms for the interpreter, where a producer
 # of records is busy, and that must not be most of its time.
 LARGEST_TURN_BYTES: Final = 64 * 1024 * 1024
-SHORT_TURN_S: Final = 0.02
-LONG_TURN_S: Final = 0.08
+_SHORT_TURN_S: Final = 0.02
+_LONG_TURN_S: Final = 0.08
 # A round over all logs that wait writes about so much: with a thousand of them a turn is smaller, else each waits long.
 ROUND_BYTES: Final = 256 * 1024 * 1024
 _LEAST_TURN_BYTES: Final = 64 * 1024
@@ -38,7 +38,6 @@ RETRY_S: Final = 0.5
 # small machine that is time the jobs do not get.
 PACE_S: Final = 0.005
 PACE_BYTES: Final = 1024 * 1024
-WARN_INTERVAL_S: Final = 30.0
 
 
 class Log(Protocol):
@@ -74,15 +73,6 @@ class Fsync(Enum):
     NEVER = "never"
     END = "end"
     ALWAYS = "always"
-
-
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """A line for the server log: level, message and fields as `ports.Journal.log` takes them."""
-
-    level: str
-    message: str
-    fields: dict[str, str] = field(default_factory=dict)
 
 
 class Finish:
@@ -149,7 +139,7 @@ class Writer:
         self._clock = clock
         self._at_intervals: Callable[[], None] = lambda: None
         self._interval_s = self._next_interval_s = float("inf")
-        self._warned_s = -WARN_INTERVAL_S
+        self._warnings = Warnings(notice, clock)
         self._refused: set[Log] = set()
         self._tasks: deque[Task] = deque()
         self._later: list[tuple[float, int, Task]] = []
@@ -228,7 +218,7 @@ class Writer:
         try:
             act()
         except Exception as error:
-            self._warn("a log is not taken care of: it is tried again", why=f"{type(error).__name__}: {error}")
+            self._warnings.warn("a log is not taken care of: it is tried again", why=f"{type(error).__name__}: {error}")
             return False
         return True
 
@@ -287,7 +277,7 @@ class Writer:
                 except FileNotFoundError:
                     pass
                 except OSError as error:
-                    self._warn("cannot remove a file", path=str(task.path), why=error.strerror or str(error))
+                    self._warnings.warn("cannot remove a file", path=str(task.path), why=error.strerror or str(error))
             case _ if self._can_wait(task):
                 heapq.heappush(self._later, (task.not_before_s, next(self._sequence), task))
             case _:
@@ -328,7 +318,7 @@ class Writer:
         except OSError as error:
             self._metrics.write_errors += 1
             self._refused.add(log)
-            self._warn(refused, path=str(log.path), why=_why(error, log.path))
+            self._warnings.warn(refused, path=str(log.path), why=_why(error, log.path))
             return False
         finally:
             self._memory.give(log.given_back_bytes - held)
@@ -340,14 +330,14 @@ class Writer:
             self._refused.discard(log)
             if self._refused:
                 return True
-            self._warned_s = -WARN_INTERVAL_S
+            self._warnings.over()
             self._notice(Notice("INFO", "the disk takes logs again"))
         return True
 
     def _adapt_turn(self, stored_bytes: int, took_s: float) -> None:
-        if stored_bytes >= self._turn_bytes and took_s < SHORT_TURN_S:
+        if stored_bytes >= self._turn_bytes and took_s < _SHORT_TURN_S:
             self._turn_bytes = min(2 * self._turn_bytes, self._largest_turn_bytes)
-        elif took_s > LONG_TURN_S:
+        elif took_s > _LONG_TURN_S:
             self._turn_bytes = max(self._turn_bytes // 2, min(TURN_BYTES, self._largest_turn_bytes))
 
     def _note(self, task: Finish) -> None:
@@ -361,13 +351,9 @@ class Writer:
             finally:
                 os.close(fd)
         except OSError as error:
-            self._warn("cannot write a status file", path=str(task.note_path), why=error.strerror or str(error))
-
-    def _warn(self, message: str, **fields: str) -> None:
-        now_s = self._clock()
-        if now_s - self._warned_s >= WARN_INTERVAL_S:
-            self._warned_s = now_s
-            self._notice(Notice("WARN", message, fields))
+            self._warnings.warn(
+                "cannot write a status file", path=str(task.note_path), why=error.strerror or str(error)
+            )
 
 
 def _why(error: OSError, path: Path) -> str:
