@@ -20,7 +20,7 @@ from real_server import Follower, RealServer, Settings, log_of, real_server
 
 from joblet.client import AsyncJobletClient, InvalidCommand, JobStatus, UnexpectedAnswer
 from joblet.domain.job import STOP_GRACE_MS
-from joblet.supervisor.supervisor import BASE_ENVIRONMENT
+from joblet.supervisor.preparation import BASE_ENVIRONMENT
 
 pytestmark = pytest.mark.native
 

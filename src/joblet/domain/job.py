@@ -17,6 +17,7 @@ JobId = NewType("JobId", str)
 
 STOPPED_EXIT_CODE: Final = -1
 STOP_GRACE_MS: Final = 100
+TIMED_OUT: Final = "timed out after"  # the reason's first words
 
 
 class JobState(StrEnum):
@@ -152,6 +153,11 @@ class Ended:
     log_bytes: int = 0
     usage: Usage = Usage()
 
+    @property
+    def timed_out(self) -> bool:
+        """Whether it was stopped because it ran too long."""
+        return self.state is JobState.STOPPED and self.reason.startswith(TIMED_OUT)
+
 
 Phase = Waiting | Running | Ended
 
@@ -164,6 +170,8 @@ class Job:
     Args:
         created_ns: Nanoseconds since the epoch; lists are sorted by it.
         limits_enforced: "yes", or why not (a machine without writable cgroups v2).
+        workflow: UUID of the workflow it belongs to; empty for none.
+        dependencies: Names of the workflow's jobs it had to wait for.
     """
 
     id: JobId
@@ -171,6 +179,8 @@ class Job:
     created_ns: int
     phase: Phase = Waiting()
     limits_enforced: str = "yes"
+    workflow: str = ""
+    dependencies: tuple[str, ...] = ()
 
     @property
     def state(self) -> JobState:

@@ -62,6 +62,11 @@ class Connection:
         if len(self._unsent) > MAX_UNSENT_BYTES:
             self.close(f"it left {len(self._unsent)} bytes unread")
 
+    def catch_up(self) -> None:
+        """Take all that has arrived, without waiting to be told of it."""
+        while self._socket.fileno() >= 0 and self._read():
+            pass
+
     def close(self, why: str) -> None:
         """Drop the connection; harmless when it is gone."""
         fd = self._socket.fileno()
@@ -89,21 +94,23 @@ class Connection:
         if not self._unsent:
             self._loop.rearm(self._socket.fileno(), READABLE)
 
-    def _read(self) -> None:
+    def _read(self) -> bool:
+        """Whether there was something."""
         try:
             data = self._socket.recv(_READ_BYTES)
         except BlockingIOError:
-            return
+            return False
         except OSError as error:
             self.close(f"cannot receive: {error.strerror}")
-            return
+            return False
         if not data:
             self.close("the other side closed it")
-            return
+            return False
         try:
             messages = self._frames.feed(data)
         except ProtocolError as error:
             self.close(str(error))
-            return
+            return False
         for message in messages:
             self._receive(self, message)
+        return True

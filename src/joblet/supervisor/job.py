@@ -104,6 +104,11 @@ class SupervisedJob:
         """Whether its end is known and on its way: only what is left of the job has still to go."""
         return self._end is not None
 
+    @property
+    def setting_up(self) -> bool:
+        """Whether it is still open that its command will run."""
+        return not self.started_ns and self._end is None
+
     # Launch
 
     def launched(self, pid: int, pidfd: int) -> None:

@@ -10,7 +10,7 @@ import signal
 from dataclasses import dataclass
 from typing import Final
 
-from joblet.domain.job import STOPPED_EXIT_CODE, JobState, Usage
+from joblet.domain.job import STOPPED_EXIT_CODE, TIMED_OUT, JobState, Usage
 from joblet.domain.reconcile import LOST_RUNNING, UNKNOWN_EXIT_CODE
 from joblet.engine.protocol import JobEnd
 
@@ -108,7 +108,7 @@ def set_up_failure(end: os.waitid_result | None) -> str:
 
 def timeout_words(timeout_s: float) -> str:
     """Why a job was stopped that ran too long."""
-    return f"timed out after {timeout_s:g} s"
+    return f"{TIMED_OUT} {timeout_s:g} s"
 
 
 def stop_reason(stopping_ns: int, started_ns: int, timeout_s: float) -> str:

@@ -5,16 +5,13 @@ Runs in: supervisor. May not: block, fork, import outside the standard library.
 Source: `engine/protocol.py` for what it says and hears.
 """
 
-import contextlib
 import logging
-import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from joblet.domain.limits import Limits
 from joblet.engine.protocol import (
     VERSION,
     Attach,
@@ -34,34 +31,21 @@ from joblet.engine.protocol import (
     Warn,
     WatchLog,
 )
-from joblet.logs.memfd import memory_file
-from joblet.logs.pipe import output_pipe
 from joblet.logs.system import AsyncLogSystem
 from joblet.logs.writer import Finish, Log
 from joblet.statefolder import StateFolder, is_plain_name
 from joblet.supervisor.connection import Connection
 from joblet.supervisor.drain import Drain
 from joblet.supervisor.job import SupervisedJob
-from joblet.supervisor.launcher import Launched, LaunchFailed, LaunchRequest, Zygote, ZygoteDied
+from joblet.supervisor.launcher import Launched, LaunchFailed, Zygote, ZygoteDied
 from joblet.supervisor.linux.cgroups.tree import CgroupError, Cgroups
 from joblet.supervisor.loop import Loop
-from joblet.supervisor.record import Record
+from joblet.supervisor.preparation import prepare
 from joblet.supervisor.watchers import Watchers
 
 log = logging.getLogger("joblet.supervisor")
 
-FIRST_JOB_UID: Final = 1_900_000_000  # above every range that systemd's UIDS-GIDS document assigns
 MAX_JOBS: Final = 65_536
-# Nothing of the server's own environment reaches a job; what it sets itself wins over these.
-BASE_ENVIRONMENT: Final[Mapping[str, str]] = {
-    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-    "HOME": "/work",
-    "USER": "job",
-    "LOGNAME": "job",
-    "SHELL": "/bin/sh",
-    "TMPDIR": "/tmp",
-    "LANG": "C.UTF-8",
-}
 FIRST_SERVER_WAIT_S: Final = 30.0
 LEVELS: Final[Mapping[str, int]] = {"INFO": logging.INFO, "WARN": logging.WARNING}
 
@@ -127,6 +111,7 @@ class Supervisor:
         self._starters: dict[str, Connection] = {}
         self._ends: dict[str, JobEnd] = {}
         self._connections: set[Connection] = set()
+        self._to_attach: list[Connection] = []
         self._watchers = Watchers()
         self._free_slots = list(range(MAX_JOBS - 1, -1, -1))
         self._held: set[Drain] = set()
@@ -161,6 +146,8 @@ class Supervisor:
         log.info("connection ended", {"why": why})
         self._connections.discard(connection)
         self._watchers.forget_connection(connection)
+        if connection in self._to_attach:
+            self._to_attach.remove(connection)
         self._starters = {job_id: who for job_id, who in self._starters.items() if who is not connection}
         self._end_if_idle()
 
@@ -197,6 +184,24 @@ class Supervisor:
             connection.send(Attach(VERSION, {}, [], ""))  # so that it knows what to say
             connection.close(f"protocol version {hello.version} is not {VERSION}")
             return
+        for other in [each for each in self._connections if each.greeted]:
+            other.catch_up()  # the last words of a server that was killed come before its successor's first
+        self._to_attach.append(connection)
+        self._attach_servers()
+
+    def _attach_servers(self) -> None:
+        """
+        Tell new servers what runs, once that can be told.
+
+        A job whose starter is gone while it is being set up will run or not: a server that hears of neither takes
+        it for one that never ran, and what was told so must stay true.
+        """
+        if any(job.setting_up and job.job_id not in self._starters for job in self._jobs.values()):
+            return
+        while self._to_attach:
+            self._attach(self._to_attach.pop())
+
+    def _attach(self, connection: Connection) -> None:
         connection.greeted = True
         started = [job for job in self._jobs.values() if job.started_ns]
         running = {job.job_id: [job.started_ns, job.pid] for job in started if not job.concluding}
@@ -218,7 +223,7 @@ class Supervisor:
             connection.send(Refused(wanted.job_id, refusal.kind, refusal.words))
             return
         try:
-            job, request = self._prepare(wanted)
+            job, request = prepare(self, wanted, self._free_slots[-1], self._cgroups, nproc_max=self._settings.pids_max)
         except CgroupError as error:
             self.warn("ERROR", "cgroup setup failed", jobId=wanted.job_id, why=error.explanation)
             connection.send(Refused(wanted.job_id, "cgroup", str(error)))
@@ -226,6 +231,7 @@ class Supervisor:
         except OSError as error:
             connection.send(Refused(wanted.job_id, "isolation", (error.strerror or str(error)).lower()))
             return
+        self._free_slots.pop()
         self._add(job)
         self._starters[job.job_id] = connection
         assert self._zygote is not None  # else every start is refused
@@ -246,47 +252,6 @@ class Supervisor:
         if not self._free_slots:
             return Broken("busy", f"{MAX_JOBS} jobs are already running")
         return None
-
-    def _prepare(self, wanted: StartJob) -> tuple[SupervisedJob, LaunchRequest]:
-        limits = Limits(wanted.cpu_max_percent, wanted.cpu_cores, wanted.memory_max_bytes, wanted.io_max_bytes_per_s)
-        cgroup = None
-        slot = self._free_slots[-1]
-        with contextlib.ExitStack() as undo:
-            if self._cgroups is not None:
-                cgroup = self._cgroups.create(wanted.job_id, limits, self.folder.work)
-                undo.callback(cgroup.remove)
-            log_read, log_write = output_pipe()
-            undo.callback(os.close, log_read)
-            undo.callback(os.close, log_write)
-            # Its own, so that it can open /dev/stdout; for writing only: what it read would be missing from its log.
-            os.fchown(log_write, FIRST_JOB_UID + slot, FIRST_JOB_UID + slot)
-            os.fchmod(log_write, 0o200)
-            memory = memory_file(wanted.job_id)
-            undo.callback(os.close, memory)
-            event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-            undo.callback(os.close, event)
-            spool = self.logs.spool(
-                log_read, memory, self.folder.log(wanted.job_id), self.folder.log_times(wanted.job_id)
-            )
-            undo.pop_all()
-        self._free_slots.pop()
-        record = Record(wanted.job_id, slot, wanted.timeout_s, wanted.memory_max_bytes, cgroup is not None)
-        job = SupervisedJob(self, record, spool, event, cgroup)
-        request = LaunchRequest(
-            job_id=wanted.job_id,
-            argv=wanted.argv,
-            environment={**BASE_ENVIRONMENT, "HOSTNAME": wanted.job_id.partition("-")[0], **wanted.environment},
-            work_dir=wanted.work_dir,
-            uid=FIRST_JOB_UID + slot,
-            record=record.encode(),
-            log_read_fd=log_read,
-            log_write_fd=log_write,
-            log_memfd=memory,
-            event_fd=event,
-            cgroup_fd=-1 if cgroup is None else cgroup.fd,
-            nproc_max=self._settings.pids_max,
-        )
-        return job, request
 
     def _add(self, job: SupervisedJob) -> None:
         self._jobs[job.job_id] = job
@@ -311,6 +276,7 @@ class Supervisor:
         """Tell whoever asked for it."""
         if starter := self._starters.pop(job.job_id, None):
             starter.send(Started(job.job_id, job.started_ns, job.pid))
+        self._attach_servers()
 
     def job_refused(self, job: SupervisedJob, words: str) -> None:
         """Tell whoever asked for it; nothing is kept."""
@@ -318,6 +284,7 @@ class Supervisor:
         self.logs.writer.remove(self.folder.status(job.job_id))
         if starter := self._starters.pop(job.job_id, None):
             starter.send(Refused(job.job_id, "isolation", words))
+        self._attach_servers()
         self._end_if_idle()
 
     def job_ended(self, job: SupervisedJob, end: JobEnd) -> None:
