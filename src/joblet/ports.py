@@ -13,6 +13,7 @@ from typing import Protocol
 
 from joblet.domain.job import Ended, Job, JobId, Running
 from joblet.domain.retention import Space, StoredLog
+from joblet.domain.workflow.workflow import Workflow, WorkflowId, WorkflowJob
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +178,72 @@ class JobStore(Protocol):
         """Every job that has not ended."""
         ...
 
+    def of_workflow(self, workflow: str) -> Sequence[Job]:
+        """The jobs of one workflow, each of their attempts, in the order in which they were added."""
+        ...
+
     async def close(self) -> None:
         """Finish what was asked for, then let go of the store."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoredWorkflow:
+    """
+    A workflow that has not ended, as it was stored.
+
+    Args:
+        text: The file as it was submitted, with its secrets; empty when it cannot be read any more.
+        stop_requested: Nothing of it may start any more.
+    """
+
+    workflow: Workflow
+    text: str = field(repr=False)
+    stop_requested: bool
+
+
+class WorkflowStore(Protocol):
+    """
+    Where workflows are kept for ever. How far one has come is not: that follows from its jobs in the `JobStore`.
+
+    What a secret's value can be read from is never stored in clear, and not longer than the workflow runs.
+    """
+
+    async def add(self, workflow: Workflow, text: str) -> None:
+        """
+        Store a new workflow; it is durable on return.
+
+        Raises:
+            StorageFailed: Nothing was stored.
+        """
+        ...
+
+    async def request_stop(self, workflow_id: WorkflowId) -> None:
+        """Note that it is to be stopped; durable on return. Raises StorageFailed."""
+        ...
+
+    async def finish(self, workflow: Workflow, jobs: Sequence[WorkflowJob]) -> None:
+        """Store how a workflow and each of its jobs ended, and forget its text; durable on return. Raises StorageFailed."""
+        ...
+
+    def get(self, workflow_id: WorkflowId) -> Workflow | None:
+        """The workflow with exactly this id, as it was stored last."""
+        ...
+
+    def jobs(self, workflow_id: WorkflowId) -> Sequence[WorkflowJob]:
+        """The jobs of a workflow that has ended, as `finish` was given them; none before."""
+        ...
+
+    def matching(self, prefix: str, limit: int) -> Sequence[WorkflowId]:
+        """Ids that start with this prefix, at most `limit`, sorted; none for an empty prefix."""
+        ...
+
+    def all(self) -> Sequence[Workflow]:
+        """Every workflow, oldest first."""
+        ...
+
+    def unfinished(self) -> Sequence[StoredWorkflow]:
+        """Every workflow that has not ended, oldest first."""
         ...
 
 

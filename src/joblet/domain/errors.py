@@ -6,6 +6,9 @@ Source: API specification, "Error Handling"; the messages are copied from it exa
 """
 
 from collections.abc import Sequence
+from typing import Final
+
+_MATCHES_SHOWN: Final = 10
 
 
 class JobletError(Exception):
@@ -41,12 +44,8 @@ class JobNotFound(JobletError):
 class AmbiguousJobId(JobletError):
     """Several jobs' UUIDs start with this prefix."""
 
-    SHOWN = 10
-
     def __init__(self, prefix: str, matches: Sequence[str]) -> None:
-        shown = ", ".join(matches[: self.SHOWN])
-        more = f" and {len(matches) - self.SHOWN} more" if len(matches) > self.SHOWN else ""
-        super().__init__(f"ambiguous job id: {prefix} matches {shown}{more}")
+        super().__init__(f"ambiguous job id: {prefix} matches {_shown(matches)}")
 
 
 class JobNotRunning(JobletError):
@@ -68,6 +67,48 @@ class InvalidLimit(JobletError):
 
     def __init__(self, why: str) -> None:
         super().__init__(f"job creation failed: {why}")
+
+
+class WorkflowNotFound(JobletError):
+    """No workflow has this id or a UUID that starts with it."""
+
+    def __init__(self, workflow_id: str) -> None:
+        super().__init__(f"workflow not found: {workflow_id}")
+
+
+class AmbiguousWorkflowId(JobletError):
+    """Several workflows' UUIDs start with this prefix."""
+
+    def __init__(self, prefix: str, matches: Sequence[str]) -> None:
+        super().__init__(f"ambiguous workflow id: {prefix} matches {_shown(matches)}")
+
+
+class WorkflowNotRunning(JobletError):
+    """A workflow that has ended cannot be stopped."""
+
+    def __init__(self, workflow_id: str, state: str) -> None:
+        super().__init__(f"workflow is not running: {workflow_id} (current status: {state})")
+
+
+class InvalidWorkflow(JobletError):
+    """
+    A workflow's file cannot be used.
+
+    Args:
+        problems: Each with its place; as many are told as a status can carry, then how many more there are.
+    """
+
+    MOST_BYTES = 3500
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        shown, room = [], self.MOST_BYTES
+        for problem in problems:
+            room -= len(problem.encode()) + 3
+            if room < 0 and shown:
+                break
+            shown.append(problem)
+        more = [f"and {len(problems) - len(shown)} more"] if len(problems) > len(shown) else []
+        super().__init__("\n".join(["invalid workflow: " + shown[0], *shown[1:], *more]))
 
 
 class InvalidRequest(JobletError):
@@ -157,3 +198,8 @@ class ShuttingDown(JobletError):
 
     def __init__(self) -> None:
         super().__init__("server is shutting down: its jobs keep running, connect again when it is back")
+
+
+def _shown(matches: Sequence[str]) -> str:
+    more = f" and {len(matches) - _MATCHES_SHOWN} more" if len(matches) > _MATCHES_SHOWN else ""
+    return ", ".join(matches[:_MATCHES_SHOWN]) + more

@@ -5,6 +5,7 @@ Runs in: server loop. May not: block, start a thread, know gRPC, SQLite or the k
 Source: API specification, "RunJob", "GetJobStatus", "StopJob", "ListJobs".
 """
 
+import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
@@ -88,14 +89,52 @@ class Jobs:
             StorageFailed: The job is not stored, and stopped if it had been started.
         """
         spec = spec_of(request, self._defaults, self._machine)
-        if len(self._lives) >= self._defaults.max_concurrent_jobs:
+        if not self.room:
             self._journal.log(
                 "WARN", "job refused: too many jobs", maxConcurrentJobs=self._defaults.max_concurrent_jobs
             )
             raise TooManyJobs(self._defaults.max_concurrent_jobs)
         job = Job(JobId(self._new_id()), spec, self._clock.now_ns(), limits_enforced=self._lives.limits_enforced)
-        masked = replace(job, spec=replace(spec, secret_environment=dict.fromkeys(spec.secret_environment, MASK)))
-        return await self._lives.start(job, masked)
+        return await asyncio.shield(self._lives.start(job, _masked(job)))
+
+    @property
+    def room(self) -> int:
+        """How many more jobs may be started now."""
+        return max(0, self._defaults.max_concurrent_jobs - len(self._lives))
+
+    def start_in_workflow(
+        self, request: JobRequest, workflow: str, dependencies: tuple[str, ...]
+    ) -> tuple[JobId, asyncio.Task[Job]]:
+        """
+        Create and start a job of a workflow, whether or not there is room. It is never refused for want of an engine.
+
+        Returns:
+            Its id, and what `run` returns or raises. One that is found never to have run ends FAILED with the
+            reason `LOST_IN_SETUP`.
+
+        Raises:
+            InvalidCommand, InvalidLimit, InvalidRequest: No job was made.
+        """
+        spec = spec_of(request, self._defaults, self._machine)
+        job = Job(
+            JobId(self._new_id()),
+            spec,
+            self._clock.now_ns(),
+            limits_enforced=self._lives.limits_enforced,
+            workflow=workflow,
+            dependencies=dependencies,
+        )
+        return job.id, self._lives.start(job, _masked(job))
+
+    def stop_in_workflow(self, job_id: JobId, reason: str) -> None:
+        """Begin to stop a job, unless it has ended."""
+        life = self._lives.get(job_id)
+        if life is not None:
+            self._lives.stop(life, reason)
+
+    def of_workflow(self, workflow: str) -> Sequence[Job]:
+        """Every attempt of a workflow's jobs as it stands now, in the order in which they were made."""
+        return [self._lives.as_it_stands(job) for job in self._store.of_workflow(workflow)]
 
     def resolve(self, id_or_prefix: str) -> JobId:
         """
@@ -190,3 +229,9 @@ class Jobs:
     def _stored(self, job_id: JobId) -> Job | None:
         job = self._store.get(job_id)
         return None if job is None else self._lives.as_it_stands(job)
+
+
+def _masked(job: Job) -> Job:
+    """As everybody but the engine sees it."""
+    secrets = dict.fromkeys(job.spec.secret_environment, MASK)
+    return replace(job, spec=replace(job.spec, secret_environment=secrets))

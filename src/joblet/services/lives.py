@@ -163,25 +163,28 @@ class Lives:
 
     # Start
 
-    async def start(self, job: Job, recorded: Job) -> Job:
+    def start(self, job: Job, recorded: Job) -> asyncio.Task[Job]:
         """
-        Store and start a new job. A caller that is cancelled calls nothing off.
+        Store and start a new job; it counts from now on. The task must not be cancelled: shield it.
+
+        A job of a workflow is stored before it is started: whatever is killed in between, whether its command has
+        run is known, and it is started again if not. Others save that time, and are their user's to start again.
 
         Args:
             job: As the engine gets it.
             recorded: As everybody else sees it: without the values of secrets.
-
-        Raises:
-            As `Jobs.run`.
         """
         life = self._lives[job.id] = Life(recorded, starting=True, recorded=False)
-        return await asyncio.shield(self._task(self._start(life, job)))
+        return self._task(self._start(life, job))
 
     async def _start(self, life: Life, job: Job) -> Job:
+        starting = None if job.workflow else self._task(self._engine.start(job))
         attachments = self._attachments
-        starting = self._task(self._engine.start(job))
         stored = await _result(self._store.add(life.job))
-        started = await _result(starting)
+        if starting is None and stored is None:
+            attachments = self._attachments
+            starting = self._task(self._engine.start(job))
+        started = stored if starting is None else await _result(starting)
         life.starting = False
         life.recorded = not isinstance(stored, Exception)
         if isinstance(started, EngineUnavailable):
@@ -206,7 +209,7 @@ class Lives:
             self._reconcile([life], {life.job.id: found} if found else {}, self._attached.ended)
         if life.end is None and not life.judged.is_set():
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._engine_wait_s):
+                async with asyncio.timeout(None if life.job.workflow else self._engine_wait_s):
                     await life.judged.wait()
         if isinstance(life.job.phase, Running):
             return life.job.phase

@@ -33,6 +33,8 @@ _SPEC: Final = (
     "environment",
     "secret_names",
     "limits_enforced",
+    "workflow",
+    "dependencies",
 )
 _PHASE: Final = (
     "state",
@@ -100,6 +102,11 @@ class JobStoreAdapter:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    @property
+    def database(self) -> Database:
+        """Where other stores may be too; `close` closes it for them."""
+        return self._database
+
     async def add(self, job: Job) -> None:
         """See `ports.JobStore.add`."""
         await self._database.write(_INSERT, (*_spec_values(job), *_phase_values(job.phase)))
@@ -140,6 +147,11 @@ class JobStoreAdapter:
         where = f"WHERE state IN ('{JobState.INITIALIZING}', '{JobState.RUNNING}')"
         return [_job(row) for row in self._database.read(f"{_SELECT} {where} ORDER BY created_ns, rowid")]
 
+    def of_workflow(self, workflow: str) -> Sequence[Job]:
+        """See `ports.JobStore.of_workflow`."""
+        where = "WHERE workflow = ? AND workflow != ''"  # only then may SQLite use the partial index
+        return [_job(row) for row in self._database.read(f"{_SELECT} {where} ORDER BY rowid", (workflow,))]
+
     async def close(self) -> None:
         """See `ports.JobStore.close`."""
         await self._database.close()
@@ -179,6 +191,8 @@ def _spec_values(job: Job) -> tuple[Value, ...]:
         json.dumps(dict(spec.environment)),
         json.dumps(list(spec.secret_environment)),
         job.limits_enforced,
+        job.workflow,
+        json.dumps(job.dependencies),
     )
 
 
@@ -210,8 +224,8 @@ def _job(row: tuple[Value, ...]) -> Job:
     # Only this module writes the table, and a damaged file is SQLite's to notice: no check of its own.
     (
         (job_id, created_ns, name, command, args, cpu, cores, memory, io, timeout_s, work_dir),
-        (environment, secret_names, limits_enforced),
-    ) = row[:11], row[11:14]
+        (environment, secret_names, limits_enforced, workflow, dependencies),
+    ) = row[:11], row[11:16]
     return Job(
         id=JobId(_text(job_id)),
         spec=JobSpec(
@@ -225,8 +239,10 @@ def _job(row: tuple[Value, ...]) -> Job:
             secret_environment=dict.fromkeys(_strings(_text(secret_names)), MASK),
         ),
         created_ns=_int(created_ns),
-        phase=_phase(row[14:]),
+        phase=_phase(row[16:]),
         limits_enforced=_text(limits_enforced),
+        workflow=_text(workflow),
+        dependencies=_strings(_text(dependencies)),
     )
 
 

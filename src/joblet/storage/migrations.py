@@ -69,6 +69,36 @@ MIGRATIONS: Final[Sequence[Migration]] = (
             "CREATE INDEX jobs_unfinished ON jobs (created_ns) WHERE state IN ('INITIALIZING', 'RUNNING')",
         ),
     ),
+    Migration(
+        2,
+        "workflows",
+        (
+            "ALTER TABLE jobs ADD COLUMN workflow TEXT NOT NULL DEFAULT ''",
+            "ALTER TABLE jobs ADD COLUMN dependencies TEXT NOT NULL DEFAULT '[]'",  # JSON list
+            "CREATE INDEX jobs_of_workflow ON jobs (workflow) WHERE workflow != ''",
+            """
+            CREATE TABLE workflows (
+                id             TEXT PRIMARY KEY,
+                created_ns     INTEGER NOT NULL,
+                name           TEXT NOT NULL,
+                yaml           TEXT NOT NULL,            -- secrets masked
+                sealed         TEXT NOT NULL,            -- the file as submitted, encrypted; empty once it has ended
+                total          INTEGER NOT NULL,
+                stop_requested INTEGER NOT NULL DEFAULT 0,
+                state          TEXT NOT NULL DEFAULT '', -- empty until it has ended, and so are the rest
+                started_ns     INTEGER NOT NULL DEFAULT 0,
+                ended_ns       INTEGER NOT NULL DEFAULT 0,
+                completed      INTEGER NOT NULL DEFAULT 0,
+                failed         INTEGER NOT NULL DEFAULT 0,
+                canceled       INTEGER NOT NULL DEFAULT 0,
+                reason         TEXT NOT NULL DEFAULT '',
+                jobs           TEXT NOT NULL DEFAULT '[]' -- JSON list of lists
+            )
+            """,
+            "CREATE INDEX workflows_by_age ON workflows (created_ns)",
+            "CREATE INDEX workflows_unfinished ON workflows (created_ns) WHERE state = ''",
+        ),
+    ),
 )
 
 NEWEST: Final = MIGRATIONS[-1].number

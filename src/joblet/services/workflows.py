@@ -1,0 +1,99 @@
+"""
+Workflows: run, look up, list, stop.
+
+Runs in: server loop. May not: block, start a thread, know gRPC, SQLite or the kernel.
+Source: API specification, "Workflow API".
+"""
+
+from collections.abc import Sequence
+
+from joblet.domain.errors import AmbiguousWorkflowId, NotAvailable, WorkflowNotFound, WorkflowNotRunning
+from joblet.domain.workflow.workflow import Workflow, WorkflowId, WorkflowJob
+from joblet.ports import WorkflowStore
+from joblet.services.workflow_runs import Check, WorkflowRuns
+
+
+class Workflows:
+    """The use cases of workflows. `WorkflowRuns.resume` must have run before the first is called."""
+
+    def __init__(self, runs: WorkflowRuns, store: WorkflowStore, check: Check) -> None:
+        self._runs = runs
+        self._store = store
+        self._check = check
+
+    async def run(self, name: str, text: str) -> Workflow:
+        """
+        Check a workflow and begin with it. A caller that is cancelled does not take it along.
+
+        Args:
+            name: What the user calls it.
+            text: Its file.
+
+        Raises:
+            InvalidWorkflow, NotAvailable: It was refused, with everything that is wrong with it.
+            StorageFailed: It was not stored, and nothing of it runs.
+        """
+        checked = await self._check(text, name, True)
+        if checked.unavailable:
+            raise NotAvailable("; ".join(checked.unavailable))
+        return await self._runs.begin(name, text, checked)
+
+    def get(self, id_or_prefix: str) -> Workflow:
+        """
+        One workflow as it stands now.
+
+        Raises:
+            WorkflowNotFound, AmbiguousWorkflowId: As for jobs.
+        """
+        return self._newest(self._resolve(id_or_prefix))
+
+    def jobs(self, id_or_prefix: str) -> Sequence[WorkflowJob]:
+        """Each job of a workflow as it stands now, in the order of the file. Raises as `get`."""
+        workflow_id = self._resolve(id_or_prefix)
+        run = self._runs.get(workflow_id)
+        if run is None:
+            return self._store.jobs(workflow_id)
+        return self._runs.jobs_of(run)
+
+    def list(self, *, ended: bool) -> Sequence[Workflow]:
+        """Every workflow as it stands now, oldest first; those that have ended only when asked for."""
+        if not ended:
+            return [self._runs.as_it_stands(run) for run in self._runs.all()]
+        return [self._newest(workflow.id, workflow) for workflow in self._store.all()]
+
+    async def stop(self, id_or_prefix: str) -> Workflow:
+        """
+        Start nothing more of a workflow, stop what runs of it, and return once nothing of it does.
+
+        May be called many times at once. A caller that is cancelled does not call the stop off.
+
+        Raises:
+            WorkflowNotFound, AmbiguousWorkflowId: As `get`.
+            WorkflowNotRunning: It had already ended, with its state.
+            StorageFailed: It runs on.
+        """
+        workflow_id = self._resolve(id_or_prefix)
+        run = self._runs.get(workflow_id)
+        if run is None or run.workflow.ended_ns:
+            raise WorkflowNotRunning(workflow_id, self._newest(workflow_id).state)
+        await self._runs.stop(run)
+        await run.over.wait()
+        return run.workflow
+
+    def _resolve(self, id_or_prefix: str) -> WorkflowId:
+        prefix = id_or_prefix.lower()
+        if self._runs.get(WorkflowId(prefix)) is not None:
+            return WorkflowId(prefix)
+        found = self._store.matching(prefix, 2)
+        if not found:
+            raise WorkflowNotFound(id_or_prefix)
+        if len(found) > 1:
+            raise AmbiguousWorkflowId(id_or_prefix, self._store.matching(prefix, 1_000_000))
+        return found[0]
+
+    def _newest(self, workflow_id: WorkflowId, stored: Workflow | None = None) -> Workflow:
+        run = self._runs.get(workflow_id)
+        workflow = self._runs.as_it_stands(run) if run is not None else stored or self._store.get(workflow_id)
+        if workflow is None:
+            raise WorkflowNotFound(workflow_id)
+        return workflow

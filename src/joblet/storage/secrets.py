@@ -1,0 +1,91 @@
+"""
+What must survive a restart and nobody may read in the database: sealed with a key that lies beside it.
+
+Whoever has the database alone, a copy of it for instance, cannot read what is sealed in it.
+
+Runs in: server loop. May not: know what it seals.
+Source: https://github.com/fernet/spec (AES-128-CBC and HMAC-SHA256).
+"""
+
+import os
+from pathlib import Path
+
+from cryptography.fernet import Fernet, InvalidToken
+
+from joblet.storage.database import CannotOpenDatabase
+
+
+class CannotUnseal(Exception):
+    """It was sealed with another key, or is damaged."""
+
+
+class Secrets:
+    """
+    Seals and unseals text.
+
+    Args:
+        key: As `Fernet.generate_key` makes one.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        self._fernet = Fernet(key)
+
+    def seal(self, text: str) -> str:
+        """The text, unreadable; printable ASCII, a third longer."""
+        return self._fernet.encrypt(text.encode()).decode("ascii")
+
+    def unseal(self, sealed: str) -> str:
+        """
+        The text again.
+
+        Raises:
+            CannotUnseal: This key does not fit.
+        """
+        try:
+            return self._fernet.decrypt(sealed).decode()
+        except InvalidToken:
+            raise CannotUnseal from None
+
+
+def secrets_in(path: Path) -> Secrets:
+    """
+    Those of the key in this file, for its owner's eyes only; made where there is none.
+
+    Raises:
+        CannotOpenDatabase: It can be neither read nor made, or holds no key.
+    """
+    try:
+        key = _read(path) or _made(path)
+        return Secrets(key)
+    except OSError as error:
+        raise CannotOpenDatabase(f"cannot use the key {path}: {(error.strerror or str(error)).lower()}") from None
+    except ValueError:
+        raise CannotOpenDatabase(
+            f"cannot use the key {path}: it holds none; put back a copy,"
+            " or remove it to begin with a new one: workflows that have not ended are then given up"
+        ) from None
+
+
+def _read(path: Path) -> bytes:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return b""
+    try:
+        return os.read(fd, 256).strip()
+    finally:
+        os.close(fd)
+
+
+def _made(path: Path) -> bytes:
+    """Whole or not at all: a server that is killed here makes another one at its next start."""
+    key = Fernet.generate_key()
+    fresh = path.with_name(f"{path.name}.tmp")
+    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        os.write(fd, key + b"\n")
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    fresh.replace(path)
+    return key
