@@ -44,6 +44,7 @@ def test_parentheses_stand_only_where_it_would_read_otherwise(condition: Conditi
     [
         (A, "a: COMPLETED"),
         (All((A, B, C)), "a: COMPLETED, b: FAILED, c: FINISHED"),
+        (All((A, All((B, C)))), "a: COMPLETED, b: FAILED, c: FINISHED"),
         (All(), "nothing"),
         (All((A, Not(B))), "a=COMPLETED AND NOT b=FAILED"),
         (Any((A, B)), "a=COMPLETED OR b=FAILED"),

@@ -29,11 +29,17 @@ _NOT: Final = 3
 
 def requirement_text(condition: Condition) -> str:
     """As a file lists it, `build: COMPLETED, test: FINISHED`, where it is a mere list; else as `condition_text`."""
-    parts = condition.parts if isinstance(condition, All) else (condition,)
-    listed = [f"{part.job}: {part.outcome}" for part in parts if isinstance(part, Is)]
-    if not parts or len(listed) < len(parts):
-        return condition_text(condition)
-    return ", ".join(listed)
+    listed: list[str] = []
+    pending = [condition]
+    while pending:
+        match pending.pop():
+            case Is(job, outcome):
+                listed.append(f"{job}: {outcome}")
+            case All(parts):
+                pending += reversed(parts)
+            case _:
+                return condition_text(condition)
+    return ", ".join(listed) or NOTHING
 
 
 def condition_text(condition: Condition) -> str:

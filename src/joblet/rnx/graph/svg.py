@@ -32,8 +32,9 @@ _SMALL_FONT: Final = 10
 _PADDING: Final = 12
 _BOX: Final = 28
 _ROW: Final = 44
+_LANE: Final = 16  # of an edge that goes past
 _GAP: Final = 56
-_MARGIN: Final = 16
+_MARGIN: Final = 8
 _ARROW: Final = 8
 
 _GREY: Final = "#767676"  # 4.5:1 to white, 4.6:1 to black
@@ -59,7 +60,7 @@ def lines(definition: Definition) -> list[str]:
     layout = layout_of(levels, edges)
     places = _placed(layout, edges)
     width = max(place.right for place in places.values()) + _MARGIN
-    height = max(place.y for place in places.values()) + _BOX // 2 + _MARGIN
+    height = max(place.y for place in places.values()) + _ROW // 2 + _MARGIN
     routes = [[places[number] for number in route] for route in layout.routes]
     return [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
@@ -86,16 +87,20 @@ def _placed(layout: Layout, edges: Sequence[Edge]) -> dict[int, _Place]:
     for edge, route in zip(edges, layout.routes, strict=True):
         room = _cells(edge.words) * _SMALL_CHARACTER + 2 * _PADDING + _ARROW
         targets[route[-1]] = max(targets[route[-1]], room)
-    tallest = max(map(len, layout.columns))
+    jobs = len(layout.names)
+    heights = [sum(_ROW if number < jobs else _LANE for number in column) for column in layout.columns]
+    tallest = max(heights)
     places = {}
     right = _MARGIN
-    for column in layout.columns:
+    for column, height in zip(layout.columns, heights, strict=True):
         left = right + max(targets.get(number, 0) for number in column)
-        names = (layout.names[number] for number in column if number < len(layout.names))
+        names = (layout.names[number] for number in column if number < jobs)
         right = left + max(_cells(escaped(name)) for name in names) * _CHARACTER + 2 * _PADDING
-        top = _MARGIN + _BOX // 2 + (tallest - len(column)) * _ROW // 2
-        for row, number in enumerate(column):
-            places[number] = _Place(left, right, top + row * _ROW)
+        top = _MARGIN + (tallest - height) // 2
+        for number in column:
+            row = _ROW if number < jobs else _LANE
+            places[number] = _Place(left, right, top + row // 2)
+            top += row
     return places
 
 
