@@ -9,7 +9,8 @@ Runs in: server loop at start, command lines. May not: read a file of unbounded 
 Source: YAML 1.2.2 (as far as PyYAML, a YAML 1.1 parser, agrees with it).
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,13 +20,15 @@ import yaml
 from joblet.complaint import Complaint, why
 from joblet.yamlkinds import Kind, NotAllowed, Scalar, nearest
 
-MAX_BYTES: Final = 256 * 1024  # a hundred times a large configuration; PyYAML needs about 3 s for it
+MAX_BYTES: Final = 256 * 1024  # a hundred times a large configuration; PyYAML without libyaml needs about 3 s for it
 MAX_PROBLEMS: Final = 50
+MAX_DEPTH: Final = 64
+MAX_NODES: Final = 500_000  # 200 MB of memory
 
 Section = Mapping[str, "Section | Kind"]
 """What may stand in a mapping: a kind of value, or a further mapping."""
 
-_STANDARD_TAG: Final = "tag:yaml.org,2002:"
+STANDARD_TAG: Final = "tag:yaml.org,2002:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ class Problem:
     what: str
     allowed: str = ""
 
-    def at(self, path: Path) -> str:
+    def at(self, path: Path | str) -> str:
         """The whole message, beginning with the place as editors and compilers write it."""
         place = f"{path}:{self.line}:{self.column}" if self.line else str(path)
         field = f"{self.field}: " if self.field else ""
@@ -57,7 +60,7 @@ class Problem:
 class YamlInvalid(Complaint):
     """A YAML file cannot be used; nothing of it was."""
 
-    def __init__(self, path: Path, problems: tuple[Problem, ...]) -> None:
+    def __init__(self, path: Path | str, problems: tuple[Problem, ...]) -> None:
         shown = [problem.at(path) for problem in problems[:MAX_PROBLEMS]]
         if len(problems) > MAX_PROBLEMS:
             shown.append(f"{path}: and {len(problems) - MAX_PROBLEMS} more problems")
@@ -73,27 +76,50 @@ def read(path: Path, allowed: Section, max_bytes: int = MAX_BYTES) -> dict[str, 
     Raises:
         YamlInvalid: The file cannot be read, is not YAML, or holds what `allowed` does not name.
     """
+    return parse(read_bytes(path, max_bytes), path, allowed, max_bytes)
+
+
+def read_bytes(path: Path, max_bytes: int) -> bytes:
+    """
+    What is in a file, and one byte more than `max_bytes` at most, so that its size can be refused.
+
+    Raises:
+        YamlInvalid: It cannot be read.
+    """
     try:
         with path.open("rb") as file:
-            content = file.read(max_bytes + 1)
+            return file.read(max_bytes + 1)
     except OSError as error:
         raise YamlInvalid(path, (Problem(0, 0, "", f"cannot be read: {why(error)}"),)) from None
-    return parse(content, path, allowed, max_bytes)
 
 
 def parse(content: bytes, path: Path, allowed: Section, max_bytes: int = MAX_BYTES) -> dict[str, object]:
     """`read`, of bytes in hand; `path` is for the messages."""
-    root = _compose(content, path, max_bytes)
+    _, root = compose(content, path, max_bytes)
     walk = _Walk(allowed)
     if root is not None:
         walk.section(root, allowed, "")
     if walk.problems:
-        problems = sorted(walk.problems, key=lambda problem: (problem.line, problem.column))
-        raise YamlInvalid(path, tuple(problems))
+        raise YamlInvalid(path, in_order(walk.problems))
     return walk.values
 
 
-def _compose(content: bytes, path: Path, max_bytes: int) -> yaml.Node | None:
+def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """Problems as the file has them."""
+    return tuple(sorted(problems, key=lambda problem: (problem.line, problem.column)))
+
+
+def compose(content: bytes, path: Path | str, max_bytes: int, *, quote: bool = True) -> tuple[str, yaml.Node | None]:
+    """
+    The text without its byte order mark, and its nodes; their marks count the characters of that text.
+
+    Args:
+        path: For the messages.
+        quote: Whether a message may hold a word of the file; never where it could be part of a secret.
+
+    Raises:
+        YamlInvalid: Too large, not UTF-8, not YAML, or nested or filled beyond any use.
+    """
     if len(content) > max_bytes:
         raise YamlInvalid(path, (Problem(0, 0, "", f"is larger than {max_bytes} bytes"),))
     try:
@@ -102,24 +128,68 @@ def _compose(content: bytes, path: Path, max_bytes: int) -> yaml.Node | None:
         before = content[: error.start].decode("utf-8", errors="replace")
         what = f"byte 0x{content[error.start]:02x} is not UTF-8"
         raise YamlInvalid(path, (_problem_after(before, what, "a text file in UTF-8"),)) from None
+    if strange := yaml.reader.Reader.NON_PRINTABLE.search(text):
+        what = f"the character U+{ord(strange[0]):04X} must not stand in a YAML file"
+        raise YamlInvalid(path, (_problem_after(text[: strange.start()], what),))
     try:
-        return yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.reader.ReaderError as error:
-        what = f"the character U+{ord(text[error.position]):04X} must not stand in a YAML file"
-        raise YamlInvalid(path, (_problem_after(text[: error.position], what),)) from None
+        return text, _nodes_of(text)
     except yaml.MarkedYAMLError as error:
-        raise YamlInvalid(path, (_syntax_problem(error),)) from None
-    except RecursionError:
-        raise YamlInvalid(path, (Problem(0, 0, "", "is nested too deeply"),)) from None
+        raise YamlInvalid(path, (_syntax_problem(error, quote),)) from None
+    except _Beyond as error:
+        raise YamlInvalid(path, (Problem(0, 0, "", str(error)),)) from None
     except (yaml.YAMLError, ValueError, OverflowError) as error:  # PyYAML 6 lets chr() fail on "\UFFFFFFFF"
         raise YamlInvalid(path, (Problem(0, 0, "", f"is not YAML: {error}"),)) from None
+
+
+class _Beyond(Exception):
+    """No file that is meant looks like this."""
+
+
+class _Bounded:
+    """Counts nodes while they are composed: PyYAML recurses, in C too, and a node takes a hundred times its text."""
+
+    depth = 0
+    nodes = 0
+
+    def descend_resolver(self, _parent: yaml.Node | None, _index: object) -> None:
+        """PyYAML is about to compose a node."""
+        self.depth += 1
+        self.nodes += 1
+        if self.depth > MAX_DEPTH:
+            raise _Beyond("is nested too deeply")
+        if self.nodes > MAX_NODES:
+            raise _Beyond(f"holds more than {MAX_NODES} values")
+
+    def ascend_resolver(self) -> None:
+        """PyYAML has composed it."""
+        self.depth -= 1
+
+
+class _PythonLoader(_Bounded, yaml.SafeLoader):
+    """Slow, and of many words about mistakes."""
+
+
+class _FastLoader(_Bounded, yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader):  # type: ignore[misc]
+    """Thirty times as fast where PyYAML was built with libyaml; its marks are the same."""
+
+
+def _nodes_of(text: str) -> yaml.Node | None:
+    try:
+        return yaml.compose(text, Loader=_FastLoader)
+    except yaml.MarkedYAMLError:
+        if len(text) <= MAX_BYTES:
+            yaml.compose(text, Loader=_PythonLoader)  # for its words
+        raise
 
 
 def _problem_after(before: str, what: str, allowed: str = "") -> Problem:
     return Problem(before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1, "", what, allowed)
 
 
-def _syntax_problem(error: yaml.MarkedYAMLError) -> Problem:
+_OF_THE_FILE: Final = re.compile(r"\b(alias|anchor|handle) (?:'[^']*'|\"[^\"]*\")")
+
+
+def _syntax_problem(error: yaml.MarkedYAMLError, quote: bool) -> Problem:
     mark = error.problem_mark or error.context_mark
     line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
     words = error.problem or error.context or "is not YAML"
@@ -129,6 +199,8 @@ def _syntax_problem(error: yaml.MarkedYAMLError) -> Problem:
         words = "a second document begins here; only one is allowed"
     elif error.context and error.problem:
         words = f"{error.problem}, {error.context}"
+    if not quote:
+        words = _OF_THE_FILE.sub(r"\1", words)
     return Problem(line, column, "", f"is not YAML: {words}")
 
 
@@ -142,16 +214,16 @@ class _Walk:
 
     def section(self, node: yaml.Node, allowed: Section, path: str) -> None:
         """Take everything of a mapping that `allowed` names."""
-        if _is_null(node):
+        if is_null(node):
             return  # a section whose every line is commented out
         if not isinstance(node, yaml.MappingNode):
             names = ", ".join(allowed)
-            self._add(node, path, f"must be a section, not {_describe(node)}", f"a mapping with the keys {names}")
+            self._add(node, path, f"must be a section, not {describe(node)}", f"a mapping with the keys {names}")
             return
         first_lines: dict[str, int] = {}
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                self._add(key, path, f"a key must be a word, not {_describe(key)}")
+                self._add(key, path, f"a key must be a word, not {describe(key)}")
                 continue
             name = key.value
             shown = str(Scalar(name))  # it may hold anything, terminal sequences too
@@ -170,14 +242,14 @@ class _Walk:
 
     def _field(self, node: yaml.Node, kind: Kind, where: str) -> None:
         if not isinstance(node, yaml.ScalarNode):
-            self._add(node, where, f"must be a single value, not {_describe(node)}", kind.allowed)
-        elif _is_null(node):
+            self._add(node, where, f"must be a single value, not {describe(node)}", kind.allowed)
+        elif is_null(node):
             self._add(node, where, "has no value; leave the key out for its default", kind.allowed)
-        elif not node.tag.startswith(_STANDARD_TAG):
+        elif not node.tag.startswith(STANDARD_TAG):
             self._add(node, where, f"has the tag {node.tag}; tags are not allowed", kind.allowed)
         else:
             try:
-                self.values[where] = kind.parse(Scalar(node.value, quoted=node.style is not None))
+                self.values[where] = kind.parse(scalar_of(node))
             except NotAllowed as error:
                 self._add(node, where, str(error), kind.allowed)
 
@@ -205,17 +277,29 @@ def _home(name: str, section: Section, path: str) -> str:
     return ""
 
 
-def _is_null(node: yaml.Node) -> bool:
-    return isinstance(node, yaml.ScalarNode) and node.tag == f"{_STANDARD_TAG}null" and node.style is None
+def is_null(node: yaml.Node) -> bool:
+    """Nothing stands there, or a word for nothing without quotes."""
+    return isinstance(node, yaml.ScalarNode) and node.tag == f"{STANDARD_TAG}null" and is_plain(node)
 
 
-def _describe(node: yaml.Node) -> str:
+def is_plain(node: yaml.ScalarNode) -> bool:
+    """It has no quotes and is no block (libyaml and PyYAML differ in how they say so)."""
+    return not node.style
+
+
+def scalar_of(node: yaml.ScalarNode) -> Scalar:
+    """A value as kinds take it."""
+    return Scalar(node.value, quoted=not is_plain(node))
+
+
+def describe(node: yaml.Node) -> str:
+    """What stands there, in the middle of a sentence; a value with its beginning."""
     match node:
         case yaml.MappingNode():
             return "a mapping"
         case yaml.SequenceNode():
             return "a list"
         case yaml.ScalarNode():
-            return f"the value {Scalar(node.value, quoted=node.style is not None)}"
+            return f"the value {scalar_of(node)}"
         case _:
             return "this"

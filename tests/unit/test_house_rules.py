@@ -38,6 +38,7 @@ MAY_IMPORT: Final[Mapping[str, frozenset[str]]] = {
     "joblet.yamlfile": frozenset({"yamlkinds", "complaint"}),
     "joblet.configkeys": frozenset({"yamlkinds", "domain"}),
     "joblet.config": frozenset({"configkeys", "yamlfile", "complaint"}),
+    "joblet.workflowfile": frozenset({"domain", "yamlfile", "yamlkinds"}),
     "joblet.serverlog": frozenset({"domain"}),
     "joblet.engine": frozenset({"domain", "ports", "statefolder"}),
     "joblet.engine.protocol": frozenset(),
@@ -81,7 +82,7 @@ THIRD_PARTY: Final[Mapping[str, frozenset[str]]] = {
     "joblet.api": frozenset({"grpc", "grpc_health", "grpc_reflection", "google", "cryptography"}),
     "joblet.client": frozenset({"grpc", "google"}),
     "joblet.pki": frozenset({"cryptography"}),
-    "joblet.yamlfile": frozenset({"yaml"}),
+    **dict.fromkeys(("joblet.yamlfile", "joblet.workflowfile"), frozenset({"yaml"})),
     "joblet.testing": frozenset({"pytest", "hypothesis"}),
 }
 

@@ -42,23 +42,28 @@ class Machine:
 _CORES = re.compile(r"[0-9]{1,5}(-[0-9]{1,5})?(,[0-9]{1,5}(-[0-9]{1,5})?)*")
 
 
-def parse_cores(cores: str) -> frozenset[int]:
+def core_ranges(cores: str) -> tuple[tuple[int, int], ...]:
     """
-    The core numbers in a list such as "0-1,3" (cpuset(7), "List format").
+    First and last of each range in a list such as "0-1,3" (cpuset(7), "List format").
 
     Raises:
         InvalidLimit: Not such a list, or a range that runs backwards.
     """
     if not _CORES.fullmatch(cores):
         raise InvalidLimit(f"cpuCores must be a list such as 0-1,3 (given: {cores!r})")
-    found: set[int] = set()
+    ranges = []
     for part in cores.split(","):
         first, _, last = part.partition("-")
         low, high = int(first), int(last or first)
         if high < low:
             raise InvalidLimit(f"cpuCores has a range that runs backwards (given: {part!r})")
-        found.update(range(low, high + 1))
-    return frozenset(found)
+        ranges.append((low, high))
+    return tuple(ranges)
+
+
+def parse_cores(cores: str) -> frozenset[int]:
+    """The core numbers in a list such as "0-1,3". Raises what `core_ranges` does."""
+    return frozenset(core for low, high in core_ranges(cores) for core in range(low, high + 1))
 
 
 def check(limits: Limits, machine: Machine) -> None:
@@ -77,5 +82,5 @@ def check(limits: Limits, machine: Machine) -> None:
             raise InvalidLimit(f"{field} must not be negative")
         if most is not None and value > most:
             raise InvalidLimit(f"{field} exceeds system limits")
-    if limits.cpu_cores and max(parse_cores(limits.cpu_cores)) >= machine.cores:
+    if limits.cpu_cores and max(high for _, high in core_ranges(limits.cpu_cores)) >= machine.cores:
         raise InvalidLimit("cpuCores exceeds system limits")

@@ -1,0 +1,184 @@
+"""
+Takes YAML nodes apart, and collects what is wrong with them: mappings, lists and values, each with its place.
+
+Nodes are counted as they are taken, an alias as often as it is used, so a bomb of aliases ends at a bound. It never
+recurses along the file: whoever asks for a part says what it is, and goes no deeper than the format does.
+
+Runs in: server loop, command lines. May not: do I/O, know what the keys of a workflow mean.
+Source: YAML 1.2.2 (as far as libyaml, a YAML 1.1 parser, agrees with it).
+"""
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from typing import Final
+
+import yaml
+
+from joblet.yamlfile import MAX_NODES, STANDARD_TAG, Problem, describe, is_null, is_plain, scalar_of
+from joblet.yamlkinds import Kind, NotAllowed, Scalar, nearest
+
+_TAGS: Final = frozenset(
+    STANDARD_TAG + name for name in ("str", "int", "float", "bool", "null", "timestamp", "merge", "value", "map", "seq")
+)
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_HIDDEN_TAG: Final = "has a tag; tags are not allowed"
+_SUGGESTIONS: Final = 100  # each compares a word with all that are known; nobody is shown more problems
+_KNOWN_COMPARED: Final = 500
+
+
+class Bomb(Exception):
+    """The file uses aliases so often that reading it has no end in sight; what was found so far is in the `Nodes`."""
+
+
+class Nodes:
+    """The nodes of one file, and its problems so far."""
+
+    def __init__(self, text: str) -> None:
+        self.problems: list[Problem] = []
+        self._text = text
+        self._taken = 0
+        self._suggestions = 0
+
+    def mapping(
+        self, node: yaml.Node, where: str, holds: str, *, secret: bool = False
+    ) -> Iterator[tuple[str, yaml.ScalarNode, yaml.Node]]:
+        """
+        Each key of a mapping with its node and its value's; of a key that is given twice only the first.
+
+        Args:
+            holds: What should stand there, for messages.
+            secret: Whether no value of it may be in a message.
+        """
+        if is_null(node) or self._refused(node, where, yaml.MappingNode, "a mapping", holds, secret=secret):
+            return
+        self._take(len(node.value))
+        first_lines: dict[str, int] = {}
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                self.add(key, where, f"a key must be a word, not {describe(key)}")
+                continue
+            name = key.value
+            inside = path_of(where, name)
+            if name == "<<" and is_plain(key):
+                self.add(
+                    key, where, "merge keys are not supported; write the keys here, or an alias for the whole value"
+                )
+            elif key.tag not in _TAGS or _SURROGATE.search(name):
+                self.add(key, inside, "a key must be plain text without a tag")
+            elif name in first_lines:
+                self.add(key, inside, f"is given twice; the first is on line {first_lines[name]}")
+            else:
+                first_lines[name] = key.start_mark.line + 1
+                yield name, key, value
+
+    def fields(self, node: yaml.Node, where: str, allowed: Collection[str]) -> Mapping[str, yaml.Node]:
+        """The values of a mapping that may hold only these keys."""
+        found: dict[str, yaml.Node] = {}
+        for name, key, value in self.mapping(node, where, f"a mapping with the keys {', '.join(allowed)}"):
+            if name in allowed:
+                found[name] = value
+            elif near := self.suggestion(name, allowed):
+                self.add(key, path_of(where, name), f"unknown key; did you mean {near}?")
+            else:
+                self.add(key, path_of(where, name), "unknown key", ", ".join(allowed))
+        return found
+
+    def items(self, node: yaml.Node, where: str, holds: str) -> list[yaml.Node]:
+        """The items of a list; `holds` says for messages what it should be."""
+        if is_null(node) or self._refused(node, where, yaml.SequenceNode, "a list", holds):
+            return []
+        self._take(len(node.value))
+        return list(node.value)
+
+    def scalar(self, node: yaml.Node, where: str, allowed: str, *, secret: bool = False) -> Scalar | None:
+        """
+        A single value; None when it is none, which is then a problem.
+
+        Args:
+            secret: Whether nothing that stands there may be in a message.
+        """
+        if not isinstance(node, yaml.ScalarNode):
+            self.add(node, where, f"must be a single value, not {describe(node)}", allowed)
+        elif is_null(node):
+            self.add(node, where, "has no value", allowed)
+        elif node.tag not in _TAGS:
+            self.add(node, where, _HIDDEN_TAG if secret else _tagged(node), allowed)
+        elif not node.value.isascii() and _SURROGATE.search(node.value):
+            self.add(node, where, "holds half of a surrogate pair, which is no character", allowed)
+        else:
+            return scalar_of(node)
+        return None
+
+    def value(self, node: yaml.Node, where: str, kind: Kind) -> object:
+        """A single value of a kind, parsed; None when it does not fit, which is then a problem."""
+        scalar = self.scalar(node, where, kind.allowed)
+        if scalar is not None:
+            try:
+                return kind.parse(scalar)
+            except NotAllowed as error:
+                self.add(node, where, str(error), kind.allowed)
+        return None
+
+    def add(self, node: yaml.Node, where: str, what: str, allowed: str = "", offset: int | None = None) -> None:
+        """
+        A problem at a node.
+
+        Args:
+            offset: Characters of a single value before the place that is meant; None for where the node begins.
+        """
+        line, column = place_of(node)
+        if offset is not None and isinstance(node, yaml.ScalarNode):
+            column += self._column(node, offset)
+        self.problems.append(Problem(line, column, where, what, allowed))
+
+    def suggestion(self, word: str, known: Collection[str]) -> str:
+        """What a user most likely meant; empty when nothing is near, or too much has been compared already."""
+        self._suggestions += 1
+        if self._suggestions > _SUGGESTIONS:
+            return ""
+        if len(known) > _KNOWN_COMPARED:
+            first = word[:1].lower()
+            known = [each for each in known if each[:1].lower() == first and abs(len(each) - len(word)) <= 2]
+        return nearest(word[:_KNOWN_COMPARED], tuple(known)[:_KNOWN_COMPARED])
+
+    def _column(self, node: yaml.ScalarNode, offset: int) -> int:
+        """How far right of a value's beginning its character `offset` stands; 0 where escapes or lines hide it."""
+        start, end = node.start_mark, node.end_mark
+        quote = node.style or ""
+        written = self._text[start.index : end.index]
+        if start.line != end.line or not written.endswith(f"{quote}{node.value}{quote}"):
+            return 0
+        return len(written) - len(node.value) - len(quote) + offset
+
+    def _refused(
+        self, node: yaml.Node, where: str, wanted: type[yaml.Node], what: str, holds: str, *, secret: bool = False
+    ) -> bool:
+        if not isinstance(node, wanted):
+            found = "a single value" if secret and isinstance(node, yaml.ScalarNode) else describe(node)
+            self.add(node, where, f"must be {what}, not {found}", holds)
+        elif node.tag not in _TAGS:
+            self.add(node, where, _HIDDEN_TAG if secret else _tagged(node), holds)
+        else:
+            return False
+        return True
+
+    def _take(self, count: int) -> None:
+        self._taken += count
+        if self._taken > MAX_NODES:
+            raise Bomb
+
+
+def place_of(node: yaml.Node) -> tuple[int, int]:
+    """Line and column of a node, counted from 1."""
+    mark = node.start_mark
+    return mark.line + 1, mark.column + 1
+
+
+def path_of(where: str, name: str) -> str:
+    """The dotted path of a key, which may hold anything, terminal sequences too."""
+    shown = str(Scalar(name))
+    return f"{where}.{shown}" if where else shown
+
+
+def _tagged(node: yaml.Node) -> str:
+    return f"has the tag {Scalar(node.tag)}; tags are not allowed"

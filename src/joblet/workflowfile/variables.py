@@ -1,0 +1,79 @@
+"""
+The variables of a file: `environment` and `secret_environment` of one level, read and resolved.
+
+No message holds anything of a secret's value, whatever is wrong with it.
+
+Runs in: server loop, command lines. May not: do I/O.
+Source: API specification, "Workflow API", "RunJob".
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import yaml
+
+from joblet.domain.errors import InvalidRequest
+from joblet.domain.job import check_environment
+from joblet.domain.workflow.environment import Level, Resolver, Value
+from joblet.workflowfile.nodes import Nodes, path_of
+
+PLAIN = "environment"
+SECRET = "secret_environment"
+_MAP = "a mapping of names and values"
+
+
+@dataclass(slots=True)
+class Variables:
+    """The variables that a level sets itself, with the place of each and its path in the file."""
+
+    own: dict[str, Value] = field(default_factory=dict)
+    places: dict[str, tuple[yaml.Node, str]] = field(default_factory=dict)
+
+    @property
+    def secrets(self) -> list[yaml.Node]:
+        """What stands in the file as the values of secrets."""
+        return [self.places[name][0] for name, value in self.own.items() if value.secret]
+
+
+def read_variables(nodes: Nodes, fields: Mapping[str, yaml.Node], where: str) -> Variables:
+    """The variables in the two maps among `fields`; what is wrong is a problem in `nodes`, and left out."""
+    found = Variables()
+    for key in (PLAIN, SECRET):
+        if key in fields:
+            _read_map(nodes, fields[key], path_of(where, key), found, secret=key == SECRET)
+    return found
+
+
+def _read_map(nodes: Nodes, node: yaml.Node, where: str, found: Variables, *, secret: bool) -> None:
+    for name, key, value in nodes.mapping(node, where, _MAP, secret=secret):
+        inside = path_of(where, name)
+        if name in found.own:
+            nodes.add(key, inside, f"is in {PLAIN} too; a variable is either secret or not")
+            continue
+        scalar = nodes.scalar(value, inside, "text or a number", secret=secret)
+        text = scalar.text if scalar else ""
+        try:
+            check_environment(SECRET if secret else PLAIN, {name: text})
+        except InvalidRequest as error:
+            nodes.add(key, inside, str(error))
+        # Also what is no value, so that a reference to it is not one to nothing.
+        found.own[name] = Value(text, secret)
+        found.places[name] = value, inside
+
+
+def resolve(nodes: Nodes, resolver: Resolver, variables: Variables, inherited: Level) -> Level:
+    """
+    The level of these variables; those that cannot be resolved are problems in `nodes`.
+
+    Raises:
+        TooMuch: More than a workflow may hold.
+    """
+    level, faults = resolver.level(variables.own, inherited)
+    for fault in faults:
+        node, where = variables.places[fault.name]
+        what = fault.what
+        if fault.unknown:
+            near = nodes.suggestion(fault.unknown, level.values)
+            what = f"refers to {fault.unknown}, which is not defined{f'; did you mean {near}?' if near else ''}"
+        nodes.add(node, where, what)
+    return level
