@@ -223,7 +223,7 @@ class WorkflowStore(Protocol):
         ...
 
     async def finish(self, workflow: Workflow, jobs: Sequence[WorkflowJob]) -> None:
-        """Store how a workflow and each of its jobs ended, and forget its text; durable on return. Raises StorageFailed."""
+        """Store how it and each of its jobs ended, and forget its text; durable on return. Raises StorageFailed."""
         ...
 
     def get(self, workflow_id: WorkflowId) -> Workflow | None:

@@ -30,8 +30,13 @@ class StateFolder:
 
     @property
     def database(self) -> Path:
-        """SQLite: jobs and, later, workflows, volumes and networks."""
+        """SQLite: jobs and workflows, and, later, volumes and networks."""
         return self.root / "joblet.db"
+
+    @property
+    def secrets_key(self) -> Path:
+        """What secrets in the database are sealed with."""
+        return self.root / "secrets.key"
 
     @property
     def logs(self) -> Path:

@@ -30,7 +30,7 @@ MAY_IMPORT: Final[Mapping[str, frozenset[str]]] = {
     "joblet": frozenset(),  # the package itself stays empty: else root imports grpc and `rnx --help` is slow
     "joblet.domain": frozenset(),
     "joblet.ports": frozenset({"domain"}),
-    "joblet.services": frozenset({"domain", "ports"}),
+    "joblet.services": frozenset({"domain", "ports", "workflowfile", "yamlfile"}),
     "joblet.statefolder": frozenset(),
     "joblet.allocator": frozenset(),
     "joblet.wire": frozenset(),
@@ -63,7 +63,7 @@ MAY_IMPORT: Final[Mapping[str, frozenset[str]]] = {
     # The wiring: the only place that knows an adapter's class.
     "joblet.api.bootstrap": frozenset(
         {"api", "domain", "ports", "services", "wire", "serverlog", "config", "engine", "storage", "logs", "pki"}
-        | {"statefolder", "servicemanager", "complaint", "allocator"}
+        | {"statefolder", "servicemanager", "complaint", "allocator", "workflowfile"}
     ),
     "joblet.client": frozenset({"domain", "wire", "pki", "complaint"}),
     "joblet.rnx": frozenset({"domain", "client", "pki", "complaint", "allocator"}),
@@ -72,7 +72,9 @@ MAY_IMPORT: Final[Mapping[str, frozenset[str]]] = {
         | {"complaint", "servicemanager", "logs.files", "ports", "storage.jobs", "yamlkinds"}  # the last: `joblet logs`
     ),
     "joblet.admin.serve": frozenset({"admin", "config", "complaint", "api.bootstrap"}),
-    "joblet.testing": frozenset({"domain", "ports", "services", "storage", "logs", "engine", "statefolder"}),
+    "joblet.testing": frozenset(
+        {"domain", "ports", "services", "storage", "logs", "engine", "statefolder", "workflowfile"}
+    ),
     "joblet.testing.cgroupfs": frozenset({"domain", "supervisor"}),  # it stands in for the supervisor's kernel
 }
 
@@ -83,7 +85,8 @@ THIRD_PARTY: Final[Mapping[str, frozenset[str]]] = {
     "joblet.client": frozenset({"grpc", "google"}),
     "joblet.pki": frozenset({"cryptography"}),
     **dict.fromkeys(("joblet.yamlfile", "joblet.workflowfile"), frozenset({"yaml"})),
-    "joblet.testing": frozenset({"pytest", "hypothesis"}),
+    "joblet.storage": frozenset({"cryptography"}),
+    "joblet.testing": frozenset({"pytest", "hypothesis", "cryptography"}),
 }
 
 # Parts of the standard library that would break what a part promises.

@@ -36,12 +36,18 @@ from joblet.logs.system import LogSettings
 from joblet.logs.writer import Fsync
 from joblet.ports import Engine
 from joblet.serverlog import FromLibraries, Level, ServerLog, Stderr
+from joblet.services import workflow_check
 from joblet.services.jobs import Jobs
 from joblet.services.logs import CHUNK_BYTES, Logs
 from joblet.services.request import JobDefaults
 from joblet.services.retention import Retention
+from joblet.services.workflow_runs import WorkflowRuns
+from joblet.services.workflows import Workflows
 from joblet.statefolder import StateFolder
 from joblet.storage.jobs import JobStoreConfig, open_job_store
+from joblet.storage.secrets import secrets_in
+from joblet.storage.workflows import WorkflowStoreAdapter
+from joblet.workflowfile.read import WorkflowFile
 
 EngineFactory = Callable[[StateFolder, Config], Engine]
 
@@ -94,6 +100,7 @@ async def serve(
         store = open_job_store(JobStoreConfig(folder.database))
         closing.push_async_callback(store.close)
         engine = engine_factory(folder, config)
+        machine = _machine()
         log_store = FileLogStore(folder)
         jobs = Jobs(
             engine,
@@ -102,7 +109,7 @@ async def serve(
             RealClock(),
             log,
             defaults=_defaults(config),
-            machine=_machine(),
+            machine=machine,
             new_id=lambda: str(uuid.uuid4()),
         )
         # grpc is imported here and not sooner: it reads the environment once.
@@ -116,16 +123,20 @@ async def serve(
             keep_alive_s=config.grpc.keep_alive_s,
             stall_timeout_s=config.logs.slow_reader_timeout_s,
         )
-        server = Server(jobs, logs, options, log)
+        workflow_store = WorkflowStoreAdapter(store.database, secrets_in(folder.secrets_key))
+        runs = WorkflowRuns(jobs, workflow_store, RealClock(), log, check=_check, new_id=lambda: str(uuid.uuid4()))
+        server = Server(jobs, logs, Workflows(runs, workflow_store, _check, machine), options, log)
         jobs.listen(server.health)
         consumer = asyncio.create_task(jobs.consume(), name="engine events")
         closing.push_async_callback(_end, consumer)
         closing.push_async_callback(engine.close)
         closing.push_async_callback(jobs.close)
+        closing.push_async_callback(runs.close)
 
         await _attached(jobs, consumer, ending)
         if ending.is_set():
             return
+        await runs.resume()
         keeper = FileLogKeeper(LogFiles(folder))
         closing.callback(keeper.close)
         retention = Retention(jobs, logs, log_store, keeper, RealClock(), log, _rules(config))
@@ -249,6 +260,10 @@ def _rules(config: Config) -> Rules:
         max_age_s=logs.max_age_s,
         compress_after_s=logs.compress_after_s,
     )
+
+
+async def _check(text: str, name: str, machine: Machine | None) -> WorkflowFile:
+    return await asyncio.to_thread(workflow_check.check, text, name, machine)
 
 
 def _machine() -> Machine:

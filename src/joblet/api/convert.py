@@ -15,11 +15,13 @@ from typing import Final
 from joblet.domain.errors import InvalidRequest
 from joblet.domain.job import MASK, Ended, Job, JobState, Phase, Running, Waiting
 from joblet.domain.limits import MIB
+from joblet.domain.workflow.workflow import Workflow, WorkflowJob
 from joblet.services.request import JobRequest
 from joblet.wire import joblet_pb2 as pb
 
 _INT32_MAX: Final = 2**31 - 1
 _NS_PER_S: Final = 1_000_000_000
+NOT_STARTED: Final = "0"  # in the place of a UUID
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -90,6 +92,8 @@ def get_job_status_res(job: Job, log_bytes: int) -> pb.GetJobStatusRes:
         secret_environment=_masked(spec.secret_environment),
         network="host",
         workDir=spec.work_dir,
+        dependencies=job.dependencies,
+        workflowUuid=job.workflow,
         timeout=_int32(-int(-spec.timeout_s // 1)),
         logBytes=log_bytes,
         limitsEnforced=_text(job.limits_enforced),
@@ -138,6 +142,46 @@ def list_entry(job: Job) -> pb.Job:
         entry.endTime = rfc3339(job.phase.ended_ns)
         entry.exitCode = job.phase.exit_code
     return entry
+
+
+def workflow_info(workflow: Workflow, *, with_yaml: bool) -> pb.WorkflowInfo:
+    """A workflow; its file only where it is asked for, for it may be long."""
+    counts = workflow.counts
+    return pb.WorkflowInfo(
+        uuid=workflow.id,
+        workflow=workflow.name,
+        status=workflow.state,
+        totalJobs=counts.total,
+        completedJobs=counts.completed,
+        failedJobs=counts.failed,
+        canceledJobs=counts.canceled,
+        createdAt=_timestamp(workflow.created_ns),
+        startedAt=_timestamp(workflow.started_ns),
+        completedAt=_timestamp(workflow.ended_ns),
+        yamlContent=workflow.yaml if with_yaml else "",
+        reason=_text(workflow.reason),
+    )
+
+
+def workflow_job(job: WorkflowJob) -> pb.WorkflowJob:
+    """One job of a workflow."""
+    return pb.WorkflowJob(
+        jobId=job.job_id or NOT_STARTED,
+        jobName=job.name,
+        status=job.status,
+        dependencies=job.dependencies,
+        startTime=_timestamp(job.started_ns),
+        endTime=_timestamp(job.ended_ns),
+        exitCode=job.exit_code,
+        reason=_text(job.reason),
+        attempts=job.attempts,
+    )
+
+
+def _timestamp(at_ns: int) -> pb.Timestamp | None:
+    """Missing for 0, which stands for "never"."""
+    seconds, nanos = divmod(at_ns, _NS_PER_S)
+    return pb.Timestamp(seconds=seconds, nanos=nanos) if at_ns else None
 
 
 def rfc3339(at_ns: int) -> str:

@@ -36,6 +36,7 @@ ALLOWED: Final[Mapping[str, frozenset[Role]]] = {
     "/joblet.JobService/GetWorkflowStatus": _READ,
     "/joblet.JobService/ListWorkflows": _READ,
     "/joblet.JobService/GetWorkflowJobs": _READ,
+    "/joblet.JobService/StopWorkflow": _CHANGE,
     "/joblet.RuntimeService/InstallRuntime": _CHANGE,
     "/joblet.RuntimeService/ListRuntimes": _READ,
     "/joblet.RuntimeService/GetRuntimeInfo": _READ,

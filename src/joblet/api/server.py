@@ -24,6 +24,7 @@ from joblet.complaint import Complaint
 from joblet.serverlog import ServerLog
 from joblet.services.jobs import Jobs
 from joblet.services.logs import STALL_TIMEOUT_S, Logs
+from joblet.services.workflows import Workflows
 from joblet.wire import joblet_pb2, joblet_pb2_grpc
 
 JOBLET_SERVICES: Final = tuple(service.full_name for service in joblet_pb2.DESCRIPTOR.services_by_name.values())
@@ -73,18 +74,19 @@ class WireOptions:
 class JobServicer(JobCalls, LogCalls, WorkflowCalls, joblet_pb2_grpc.JobServiceServicer):
     """JobService; JobletService is the same object under its older name."""
 
-    def __init__(self, jobs: Jobs, logs: Logs, options: WireOptions, log: ServerLog) -> None:
+    def __init__(self, jobs: Jobs, logs: Logs, workflows: Workflows, options: WireOptions, log: ServerLog) -> None:
         JobCalls.__init__(self, jobs, log, max_send_bytes=options.max_send_bytes)
         LogCalls.__init__(self, logs, stall_timeout_s=options.stall_timeout_s)
+        WorkflowCalls.__init__(self, workflows)
 
 
 class Server:
     """What listens."""
 
-    def __init__(self, jobs: Jobs, logs: Logs, options: WireOptions, log: ServerLog) -> None:
+    def __init__(self, jobs: Jobs, logs: Logs, workflows: Workflows, options: WireOptions, log: ServerLog) -> None:
         self._calls = Calls(log)
         self._server = aio.server(interceptors=[self._calls], options=options.as_grpc())
-        servicer = JobServicer(jobs, logs, options, log)
+        servicer = JobServicer(jobs, logs, workflows, options, log)
         joblet_pb2_grpc.add_JobServiceServicer_to_server(servicer, self._server)
         joblet_pb2_grpc.add_JobletServiceServicer_to_server(
             cast("joblet_pb2_grpc.JobletServiceServicer", servicer), self._server

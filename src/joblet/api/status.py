@@ -23,6 +23,7 @@ CODE: Final[Mapping[type[JobletError], StatusCode]] = {
     errors.InvalidLimit: StatusCode.INVALID_ARGUMENT,
     errors.InvalidRequest: StatusCode.INVALID_ARGUMENT,
     errors.InvalidWorkflow: StatusCode.INVALID_ARGUMENT,
+    errors.UnavailableInWorkflow: StatusCode.UNIMPLEMENTED,
     errors.WorkflowNotFound: StatusCode.NOT_FOUND,
     errors.AmbiguousWorkflowId: StatusCode.INVALID_ARGUMENT,
     errors.WorkflowNotRunning: StatusCode.INVALID_ARGUMENT,

@@ -1,53 +1,78 @@
 """
-The workflow calls of JobService: declared, and refused in plain words until workflows exist.
+The workflow calls of JobService.
 
 Runs in: server loop.
 Source: API specification, "Workflow API".
 """
 
-from typing import NoReturn
-
 from grpc import aio
 
-from joblet.domain.errors import NotAvailable
+from joblet.api import convert
+from joblet.domain.errors import InvalidRequest, NotAvailable
+from joblet.services.workflows import Workflows
 from joblet.wire import joblet_pb2 as pb
 
 
 class WorkflowCalls:
     """The part of JobService that is about workflows."""
 
+    def __init__(self, workflows: Workflows) -> None:
+        self._workflows = workflows
+
     async def RunWorkflow(
         self,
         request: pb.RunWorkflowRequest,
         context: aio.ServicerContext[pb.RunWorkflowRequest, pb.RunWorkflowResponse],
     ) -> pb.RunWorkflowResponse:
-        """Not yet."""
-        _refuse()
+        """Check a workflow and begin with it."""
+        if request.workflowFiles:
+            raise NotAvailable("uploading files with a workflow")
+        if "\0" in request.workflow:
+            raise InvalidRequest("workflow contains a NUL character")
+        workflow = await self._workflows.run(
+            request.workflow,
+            request.yamlContent,
+            total_jobs=request.totalJobs,
+            job_names=tuple(request.jobOrder),
+        )
+        return pb.RunWorkflowResponse(workflowUuid=workflow.id, status=workflow.state)
 
     async def GetWorkflowStatus(
         self,
         request: pb.GetWorkflowStatusRequest,
         context: aio.ServicerContext[pb.GetWorkflowStatusRequest, pb.GetWorkflowStatusResponse],
     ) -> pb.GetWorkflowStatusResponse:
-        """Not yet."""
-        _refuse()
+        """How far a workflow has come, and each of its jobs."""
+        workflow = self._workflows.get(request.workflowUuid)
+        return pb.GetWorkflowStatusResponse(
+            workflow=convert.workflow_info(workflow, with_yaml=True),
+            jobs=map(convert.workflow_job, self._workflows.jobs(workflow.id)),
+        )
 
     async def ListWorkflows(
         self,
         request: pb.ListWorkflowsRequest,
         context: aio.ServicerContext[pb.ListWorkflowsRequest, pb.ListWorkflowsResponse],
     ) -> pb.ListWorkflowsResponse:
-        """Not yet."""
-        _refuse()
+        """Workflows, oldest first."""
+        workflows = self._workflows.list(ended=request.includeCompleted)
+        return pb.ListWorkflowsResponse(
+            workflows=[convert.workflow_info(workflow, with_yaml=False) for workflow in workflows]
+        )
 
     async def GetWorkflowJobs(
         self,
         request: pb.GetWorkflowJobsRequest,
         context: aio.ServicerContext[pb.GetWorkflowJobsRequest, pb.GetWorkflowJobsResponse],
     ) -> pb.GetWorkflowJobsResponse:
-        """Not yet."""
-        _refuse()
+        """Each job of a workflow."""
+        return pb.GetWorkflowJobsResponse(jobs=map(convert.workflow_job, self._workflows.jobs(request.workflowUuid)))
 
-
-def _refuse() -> NoReturn:
-    raise NotAvailable("running workflows")
+    async def StopWorkflow(
+        self,
+        request: pb.StopWorkflowRequest,
+        context: aio.ServicerContext[pb.StopWorkflowRequest, pb.StopWorkflowResponse],
+    ) -> pb.StopWorkflowResponse:
+        """Stop a workflow; answers once nothing of it runs."""
+        workflow = await self._workflows.stop(request.workflowUuid)
+        return pb.StopWorkflowResponse(workflow=convert.workflow_info(workflow, with_yaml=False))

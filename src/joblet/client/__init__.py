@@ -9,9 +9,10 @@ The client library of Joblet: run jobs on a Joblet server from a Python program.
             sys.stdout.buffer.write(chunk)
         print(joblet.wait(job.id).exit_code)
 
-A map: `synchronous` and `asynchronous` are the two clients, `connection` says how a server is reached and
-why it was not, `credentials` reads and checks certificate files, `resumption` goes on with a log after a lost
-connection, `results` is what comes back, `convert` the only place that knows the messages, `errors` what is raised.
+A map: `synchronous` and `asynchronous` are the two clients, `log` and `async_log` their readers of logs,
+`connection` says how a server is reached and why it was not, `credentials` reads and checks certificate files,
+`resumption` goes on with a log after a lost connection, `results` is what comes back, `convert` the only place that
+knows the messages, `errors` what is raised.
 
 Every failure is a `JobletError` (the server's answer, in its words) or a `ClientError` (there was none).
 
@@ -23,7 +24,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from joblet.client.asynchronous import AsyncJobletClient, AsyncJobLog
+    from joblet.client.async_log import AsyncJobLog
+    from joblet.client.asynchronous import AsyncJobletClient
     from joblet.client.credentials import Credentials
     from joblet.client.errors import (
         BadAddress,
@@ -34,15 +36,18 @@ if TYPE_CHECKING:
         ServerUnreachable,
         UnexpectedAnswer,
     )
-    from joblet.client.results import Job, JobStatus, StoppedJob
-    from joblet.client.synchronous import JobletClient, JobLog
+    from joblet.client.log import JobLog
+    from joblet.client.results import Job, JobStatus, StoppedJob, Workflow, WorkflowJob, WorkflowStatus
+    from joblet.client.synchronous import JobletClient
     from joblet.domain.errors import (
         AmbiguousJobId,
+        AmbiguousWorkflowId,
         CgroupSetupFailed,
         EngineUnavailable,
         InvalidCommand,
         InvalidLimit,
         InvalidRequest,
+        InvalidWorkflow,
         IsolationFailed,
         JobletError,
         JobNotFound,
@@ -57,11 +62,15 @@ if TYPE_CHECKING:
         StorageFailed,
         TooManyJobs,
         Unauthenticated,
+        UnavailableInWorkflow,
+        WorkflowNotFound,
+        WorkflowNotRunning,
     )
     from joblet.domain.job import JobState, Usage
 
 __all__ = [
     "AmbiguousJobId",
+    "AmbiguousWorkflowId",
     "AsyncJobLog",
     "AsyncJobletClient",
     "BadAddress",
@@ -74,6 +83,7 @@ __all__ = [
     "InvalidCommand",
     "InvalidLimit",
     "InvalidRequest",
+    "InvalidWorkflow",
     "IsolationFailed",
     "Job",
     "JobLog",
@@ -96,12 +106,18 @@ __all__ = [
     "StorageFailed",
     "TooManyJobs",
     "Unauthenticated",
+    "UnavailableInWorkflow",
     "UnexpectedAnswer",
     "Usage",
+    "Workflow",
+    "WorkflowJob",
+    "WorkflowNotFound",
+    "WorkflowNotRunning",
+    "WorkflowStatus",
 ]
 
 _HOME: Final = {
-    "AsyncJobLog": "joblet.client.asynchronous",
+    "AsyncJobLog": "joblet.client.async_log",
     "AsyncJobletClient": "joblet.client.asynchronous",
     "BadAddress": "joblet.client.errors",
     "BadCredentials": "joblet.client.errors",
@@ -109,7 +125,7 @@ _HOME: Final = {
     "ClientError": "joblet.client.errors",
     "Credentials": "joblet.client.credentials",
     "Job": "joblet.client.results",
-    "JobLog": "joblet.client.synchronous",
+    "JobLog": "joblet.client.log",
     "JobState": "joblet.domain.job",
     "JobStatus": "joblet.client.results",
     "JobletClient": "joblet.client.synchronous",
@@ -118,6 +134,9 @@ _HOME: Final = {
     "StoppedJob": "joblet.client.results",
     "UnexpectedAnswer": "joblet.client.errors",
     "Usage": "joblet.domain.job",
+    "Workflow": "joblet.client.results",
+    "WorkflowJob": "joblet.client.results",
+    "WorkflowStatus": "joblet.client.results",
 }
 
 

@@ -8,11 +8,11 @@ Source: proto/joblet.proto; API specification, "Message Types".
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from joblet.client.errors import BadRequest, UnexpectedAnswer
-from joblet.client.results import Job, JobStatus, StoppedJob
+from joblet.client.results import Job, JobStatus, StoppedJob, Workflow, WorkflowJob, WorkflowStatus
 from joblet.wire import joblet_pb2 as pb
 
 MIB: Final = 1024 * 1024
@@ -98,12 +98,12 @@ def logs_request(
     )
 
 
-def _id(job_id: str) -> str:
+def _id(given: str, what: str = "job") -> str:
     try:
-        job_id.encode()
+        given.encode()
     except UnicodeEncodeError:
-        raise BadRequest(f"not a job id: {job_id!r}") from None
-    return job_id
+        raise BadRequest(f"not a {what} id: {given!r}") from None
+    return given
 
 
 def started_job(answer: pb.RunJobRes) -> Job:
@@ -170,6 +170,8 @@ def job_status(answer: pb.GetJobStatusRes) -> JobStatus:
         usage=Usage(answer.cpuUsageUsec, answer.memoryPeakBytes, answer.ioReadBytes, answer.ioWriteBytes),
         log_bytes=answer.logBytes,
         limits_enforced=answer.limitsEnforced,
+        workflow_id=answer.workflowUuid,
+        dependencies=tuple(answer.dependencies),
     )
 
 
@@ -181,6 +183,73 @@ def stopped_job(answer: pb.StopJobRes) -> StoppedJob:
         ended_at=_time(answer.endTime),
         exit_code=answer.exitCode,
     )
+
+
+def workflow_request(text: str, name: str) -> pb.RunWorkflowRequest:
+    """Raises BadRequest when it is not Unicode text."""
+    try:
+        return pb.RunWorkflowRequest(workflow=name, yamlContent=text)
+    except UnicodeEncodeError:
+        raise BadRequest("the workflow or its name is not valid UTF-8", "the wire carries Unicode text only") from None
+
+
+def workflow_status_request(workflow_id: str) -> pb.GetWorkflowStatusRequest:
+    """See `status_request`."""
+    return pb.GetWorkflowStatusRequest(workflowUuid=_id(workflow_id, "workflow"))
+
+
+def stop_workflow_request(workflow_id: str) -> pb.StopWorkflowRequest:
+    """See `status_request`."""
+    return pb.StopWorkflowRequest(workflowUuid=_id(workflow_id, "workflow"))
+
+
+def workflow(answer: pb.WorkflowInfo) -> Workflow:
+    """A workflow, wherever an answer has one."""
+    return Workflow(
+        id=answer.uuid,
+        name=answer.workflow,
+        status=answer.status,
+        total_jobs=answer.totalJobs,
+        completed_jobs=answer.completedJobs,
+        failed_jobs=answer.failedJobs,
+        canceled_jobs=answer.canceledJobs,
+        created_at=_timestamp(answer.createdAt) if answer.HasField("createdAt") else None,
+        started_at=_timestamp(answer.startedAt) if answer.HasField("startedAt") else None,
+        ended_at=_timestamp(answer.completedAt) if answer.HasField("completedAt") else None,
+        reason=answer.reason,
+        yaml=answer.yamlContent,
+    )
+
+
+def workflow_status(answer: pb.GetWorkflowStatusResponse) -> WorkflowStatus:
+    """GetWorkflowStatus' answer."""
+    return WorkflowStatus(workflow=workflow(answer.workflow), jobs=tuple(map(_workflow_job, answer.jobs)))
+
+
+def _workflow_job(answer: pb.WorkflowJob) -> WorkflowJob:
+    ended = answer.HasField("endTime")
+    return WorkflowJob(
+        job_id=answer.jobId if answer.jobId not in ("", "0") else None,
+        name=answer.jobName,
+        status=answer.status,
+        dependencies=tuple(answer.dependencies),
+        started_at=_timestamp(answer.startTime) if answer.HasField("startTime") else None,
+        ended_at=_timestamp(answer.endTime) if ended else None,
+        exit_code=answer.exitCode if ended else None,
+        reason=answer.reason,
+        attempts=answer.attempts,
+    )
+
+
+def _timestamp(time: pb.Timestamp) -> datetime:
+    """
+    Raises:
+        UnexpectedAnswer: It is beyond the year 9999.
+    """
+    try:
+        return datetime.fromtimestamp(time.seconds, UTC) + timedelta(microseconds=time.nanos // 1000)
+    except (ValueError, OverflowError, OSError):
+        raise UnexpectedAnswer("UNKNOWN", f"the server sent a time that is none: {time.seconds} s") from None
 
 
 def _time(text: str) -> datetime | None:

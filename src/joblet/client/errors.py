@@ -78,6 +78,7 @@ _WORDS: Final[tuple[tuple[type[JobletError], str, str], ...]] = (
     (errors.InvalidLimit, "INVALID_ARGUMENT", "job creation failed: "),
     (errors.InvalidRequest, "INVALID_ARGUMENT", "invalid request: "),
     (errors.InvalidWorkflow, "INVALID_ARGUMENT", "invalid workflow: "),
+    (errors.UnavailableInWorkflow, "UNIMPLEMENTED", "not yet available on this server: "),
     (errors.WorkflowNotFound, "NOT_FOUND", "workflow not found: "),
     (errors.AmbiguousWorkflowId, "INVALID_ARGUMENT", "ambiguous workflow id: "),
     (errors.WorkflowNotRunning, "INVALID_ARGUMENT", "workflow is not running: "),

@@ -63,6 +63,8 @@ class JobStatus(Job):
         oom_killed: The kernel killed one of its processes for memory.
         log_bytes: Length of its log so far.
         limits_enforced: "yes", or why the limits are not enforced; empty from a server that does not tell.
+        workflow_id: UUID of the workflow it belongs to; empty for none.
+        dependencies: Names of the workflow's jobs it had to wait for.
     """
 
     usage: "Usage"
@@ -73,6 +75,74 @@ class JobStatus(Job):
     oom_killed: bool = False
     log_bytes: int = 0
     limits_enforced: str = ""
+    workflow_id: str = ""
+    dependencies: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workflow:
+    """
+    A workflow, as it is started and listed.
+
+    Args:
+        name: What its user calls it: mostly the name of its file.
+        status: PENDING, RUNNING, COMPLETED, FAILED, CANCELED or STOPPED.
+        canceled_jobs: Will never start, or were stopped.
+        started_at: When its first job was; None before.
+        ended_at: None until it has ended.
+        reason: Why it ended, where its jobs do not say so.
+        yaml: Its file, with the values of secrets masked; empty in a list.
+    """
+
+    id: str
+    name: str
+    status: str
+    total_jobs: int
+    completed_jobs: int = 0
+    failed_jobs: int = 0
+    canceled_jobs: int = 0
+    created_at: datetime | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    reason: str = ""
+    yaml: str = field(default="", repr=False)
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is over."""
+        return self.ended_at is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowJob:
+    """
+    One job of a workflow.
+
+    Args:
+        job_id: UUID of its newest attempt, to be asked for as any job; None when it was not started.
+        status: PENDING until it is started, then as the job's own; CANCELED when it never will be.
+        exit_code: None until it has ended.
+        reason: Why it was canceled, or ended so; empty for a plain exit.
+        attempts: How often it was started; 0 also from a server that does not tell.
+    """
+
+    job_id: str | None
+    name: str
+    status: str
+    dependencies: tuple[str, ...] = ()
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    exit_code: int | None = None
+    reason: str = ""
+    attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowStatus:
+    """A workflow and each of its jobs, in the order of its file."""
+
+    workflow: Workflow
+    jobs: tuple[WorkflowJob, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

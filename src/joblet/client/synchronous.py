@@ -6,8 +6,7 @@ Source: API specification, "API Methods".
 """
 
 import os
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar, cast
@@ -24,15 +23,16 @@ from joblet.client.connection import (
     error_of,
 )
 from joblet.client.credentials import SERVER_VARIABLE, Credentials
-from joblet.client.errors import ClientError, NoAnswer, UnexpectedAnswer
-from joblet.client.results import Job, JobStatus, StoppedJob
-from joblet.client.resumption import AFTER_THE_END, PATIENCE_S, Position, gave_up, is_lost, is_whole
+from joblet.client.errors import ClientError, UnexpectedAnswer
+from joblet.client.log import JobLog
+from joblet.client.results import Job, JobStatus, StoppedJob, Workflow, WorkflowStatus
+from joblet.client.resumption import AFTER_THE_END, PATIENCE_S, is_whole
 from joblet.domain.errors import JobletError
 from joblet.wire import joblet_pb2 as pb
-from joblet.wire.joblet_pb2_grpc import JobletServiceStub
+from joblet.wire.joblet_pb2_grpc import JobletServiceStub, JobServiceStub
 
 if TYPE_CHECKING:
-    from joblet.wire.joblet_pb2_grpc import ResponseStream, StreamCall, UnaryCall
+    from joblet.wire.joblet_pb2_grpc import StreamCall, UnaryCall
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -70,6 +70,7 @@ class JobletClient:
             self.address, channel_credentials(self._credentials), options=channel_options(self.address)
         )
         self._stub = JobletServiceStub(self._channel)
+        self._workflow_stub = JobServiceStub(self._channel)
         self._logs_of = cast(
             "StreamCall[pb.GetJobLogsReq, tuple[bytes, int]]",
             self._channel.unary_stream(
@@ -234,6 +235,62 @@ class JobletClient:
                 pass
         return status
 
+    def run_workflow(self, text: str, *, name: str = "") -> Workflow:
+        """
+        Check a workflow and begin with it; it runs on whatever becomes of this client.
+
+        Args:
+            text: Its YAML file.
+            name: What it is called in lists and messages: mostly the name of that file.
+
+        Raises:
+            InvalidWorkflow, UnavailableInWorkflow: It was refused, with everything that is wrong with it.
+            InvalidRequest, NotAllowed, StorageFailed: It was refused, and nothing of it runs.
+            ClientError: There was no answer; after NoAnswer it may run.
+        """
+        request = convert.workflow_request(text, name)
+        workflow_id = (self._call(self._workflow_stub.RunWorkflow, request)).workflowUuid
+        return (self.get_workflow_status(workflow_id)).workflow
+
+    def get_workflow_status(self, workflow_id: str) -> WorkflowStatus:
+        """
+        How far a workflow has come, and each of its jobs.
+
+        Args:
+            workflow_id: Its UUID or any unique beginning of it, here and below.
+
+        Raises:
+            WorkflowNotFound, AmbiguousWorkflowId, NotAllowed: As the server says.
+            ClientError: There was no answer.
+        """
+        request = convert.workflow_status_request(workflow_id)
+        return convert.workflow_status(self._call(self._workflow_stub.GetWorkflowStatus, request))
+
+    def list_workflows(self, *, ended: bool = True) -> tuple[Workflow, ...]:
+        """
+        Workflows, oldest first, without their YAML.
+
+        Args:
+            ended: Also those that have ended.
+
+        Raises:
+            NotAllowed: As the server says.
+            ClientError: There was no answer.
+        """
+        request = pb.ListWorkflowsRequest(includeCompleted=ended)
+        return tuple(map(convert.workflow, (self._call(self._workflow_stub.ListWorkflows, request)).workflows))
+
+    def stop_workflow(self, workflow_id: str) -> Workflow:
+        """
+        Start nothing more of a workflow and stop what runs of it; returns when nothing of it does.
+
+        Raises:
+            WorkflowNotFound, AmbiguousWorkflowId, WorkflowNotRunning, NotAllowed: As the server says.
+            ClientError: There was no answer.
+        """
+        request = convert.stop_workflow_request(workflow_id)
+        return convert.workflow((self._call(self._workflow_stub.StopWorkflow, request)).workflow)
+
     def _call(
         self,
         call: "UnaryCall[Request, Response]",
@@ -254,121 +311,3 @@ class JobletClient:
         if not isinstance(error, grpc.Call):
             return UnexpectedAnswer("UNKNOWN", str(error))
         return error_of(error.code().name, error.details() or "", self.address, self._credentials, timeout_s)
-
-
-class JobLog:
-    """
-    One reader's way through one job's log: an iterator of chunks that goes on after a lost connection.
-
-    Made by `JobletClient.get_job_logs`. A context manager; `close` may be called from another thread.
-    Iterating raises ServerUnreachable when the connection is lost and does not come back; `offset_bytes` then
-    tells where to go on.
-    """
-
-    def __init__(
-        self,
-        client: JobletClient,
-        job_id: str,
-        *,
-        offset_bytes: int,
-        follow: bool,
-        tail_lines: int = 0,
-        since: datetime | None = None,
-    ) -> None:
-        self.job_id = job_id
-        self._client = client
-        self._position = Position(offset_bytes)
-        self._follow = follow
-        self._tail_lines = tail_lines
-        self._since = since
-        self._stream: ResponseStream[tuple[bytes, int]] | None = None
-        self._closed = False
-        self._chunks = self._read()
-
-    @property
-    def offset_bytes(self) -> int:
-        """The offset of the first byte that was not yet handed out."""
-        return self._position.offset_bytes
-
-    def close(self) -> None:
-        """This reader wants no more; harmless when repeated."""
-        self._closed = True
-        if self._stream is not None:
-            self._stream.cancel()
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        return next(self._chunks)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def _ended(self) -> JobStatus:
-        """The job's status when what is left of its log has gone by, which is when it has ended."""
-        began_s = time.monotonic()
-        for _ in self._read():
-            pass
-        # A server that ends streams before jobs must not be asked in a tight loop.
-        lasted_s = time.monotonic() - began_s
-        return self._status_when_back(self._position.lost(lasted_s), UnexpectedAnswer("OK", "the log ended too soon"))
-
-    def _read(self) -> Iterator[bytes]:
-        client, position = self._client, self._position
-        while not self._closed:
-            began_s = time.monotonic()
-            request = convert.logs_request(
-                self.job_id,
-                position.offset_bytes,
-                tail_lines=0 if position.begun else self._tail_lines,
-                since=None if position.begun else self._since,
-                follow=self._follow,
-            )
-            self._stream = client._logs_of(request)
-            if self._closed:  # meanwhile, by another thread
-                self._stream.cancel()
-            try:
-                for payload, begins_at in self._stream:
-                    position.read(len(payload), begins_at)
-                    yield payload
-                return
-            except grpc.RpcError as error:
-                if self._closed:
-                    return
-                reason = client._error_of(error)
-                if not is_lost(reason):
-                    raise reason from None
-            finally:
-                self._stream.cancel()
-            self._status_when_back(position.lost(time.monotonic() - began_s), reason)
-
-    def _status_when_back(self, wait_s: float | None, reason: JobletError | ClientError) -> JobStatus:
-        """The job's status, once the server answers again."""
-        while wait_s is not None:
-            time.sleep(wait_s)
-            try:
-                # wait_for_ready: gRPC connects again as soon as it can, and only then asks.
-                answer = self._client._call(
-                    self._client._stub.GetJobStatus,
-                    convert.status_request(self.job_id),
-                    timeout_s=self._client._patience_s,
-                    wait_for_ready=True,
-                )
-            except NoAnswer:
-                break
-            except (JobletError, ClientError) as error:
-                if not is_lost(error):
-                    raise
-                wait_s = self._position.lost(0)
-            else:
-                return convert.job_status(answer)
-        raise self._gave_up(reason)
-
-    def _gave_up(self, reason: JobletError | ClientError) -> ClientError:
-        return gave_up(self._client.address, self.job_id, self.offset_bytes, reason)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 _MATCHES_SHOWN: Final = 10
+_MOST_BYTES: Final = 3500  # of a status' words, with what they may grow by on the wire
 
 
 class JobletError(Exception):
@@ -98,17 +99,15 @@ class InvalidWorkflow(JobletError):
         problems: Each with its place; as many are told as a status can carry, then how many more there are.
     """
 
-    MOST_BYTES = 3500
-
     def __init__(self, problems: Sequence[str]) -> None:
-        shown, room = [], self.MOST_BYTES
-        for problem in problems:
-            room -= len(problem.encode()) + 3
-            if room < 0 and shown:
-                break
-            shown.append(problem)
-        more = [f"and {len(problems) - len(shown)} more"] if len(problems) > len(shown) else []
-        super().__init__("\n".join(["invalid workflow: " + shown[0], *shown[1:], *more]))
+        super().__init__(f"invalid workflow: {_lines(problems)}")
+
+
+class UnavailableInWorkflow(JobletError):
+    """A workflow asks for what this server does not offer yet. Args as `InvalidWorkflow`."""
+
+    def __init__(self, wishes: Sequence[str]) -> None:
+        super().__init__(f"not yet available on this server: {_lines(wishes)}")
 
 
 class InvalidRequest(JobletError):
@@ -203,3 +202,15 @@ class ShuttingDown(JobletError):
 def _shown(matches: Sequence[str]) -> str:
     more = f" and {len(matches) - _MATCHES_SHOWN} more" if len(matches) > _MATCHES_SHOWN else ""
     return ", ".join(matches[:_MATCHES_SHOWN]) + more
+
+
+def _lines(problems: Sequence[str]) -> str:
+    shown: list[str] = []
+    room = _MOST_BYTES
+    for problem in problems:
+        room -= len(problem.encode(errors="replace")) + 3
+        if room < 0 and shown:
+            break
+        shown.append(problem)
+    more = [f"and {len(problems) - len(shown)} more"] if len(problems) > len(shown) else []
+    return "\n".join([*shown, *more])

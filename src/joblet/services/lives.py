@@ -95,7 +95,7 @@ class Lives:
     Every job that has not ended, and what the engine says of it.
 
     Args:
-        engine_wait_s: How long a start whose answer was lost waits for the engine to come back.
+        engine_wait_s: How long a start whose answer was lost waits for the engine; a workflow's waits for ever.
     """
 
     def __init__(
@@ -198,13 +198,13 @@ class Lives:
             self._conclude(life, life.end or self._failed(life.job, str(started)))
             await life.over.wait()
             raise started
+        assert started is not None  # else it was not stored
         self._started(life, started)
         return life.job
 
     async def _judgement(self, life: Life, lost: EngineUnavailable, attachments: int) -> Running | EngineUnavailable:
         """What became of a start whose answer was lost: the next `Attached` tells."""
-        if self._attachments > attachments and self._attached is not None:
-            # It came while the start was still in flight. Of others it is no news any more.
+        if self._attachments > attachments and self._attached is not None:  # in flight; of others it is no news
             found = self._attached.running.get(life.job.id)
             self._reconcile([life], {life.job.id: found} if found else {}, self._attached.ended)
         if life.end is None and not life.judged.is_set():

@@ -10,13 +10,13 @@ Source: docs/contributors.md, "Workflows"; API specification, "Workflow API".
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from joblet.domain.errors import InvalidWorkflow, JobletError, StorageFailed
-from joblet.domain.job import Ended, Job, JobId, JobState, Running
-from joblet.domain.reconcile import LOST_IN_SETUP
+from joblet.domain.job import Job, JobId
 from joblet.domain.workflow.definition import Definition, JobDefinition
 from joblet.domain.workflow.schedule import (
     Action,
@@ -34,30 +34,15 @@ from joblet.domain.workflow.schedule import (
 from joblet.domain.workflow.workflow import Workflow, WorkflowId, WorkflowJob
 from joblet.ports import Clock, Journal, StoredWorkflow, WorkflowStore
 from joblet.services.jobs import Jobs
-from joblet.services.request import JobRequest
+from joblet.services.workflow_check import Check
+from joblet.services.workflow_jobs import end_of, made, request_of
+from joblet.workflowfile.read import WorkflowFile
+
+T = TypeVar("T")
 
 STOPPED_WITH_WORKFLOW: Final = "its workflow was stopped"
 UNREADABLE: Final = "its file cannot be read any more"
 STORE_RETRY_S: Final = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """
-    A workflow's file that passed every check.
-
-    Args:
-        masked: The file without the values of its secrets.
-        unavailable: What it asks for and this server does not offer, each with its place in the file.
-    """
-
-    definition: Definition
-    masked: str
-    unavailable: tuple[str, ...] = ()
-
-
-Check = Callable[[str, str, bool], Awaitable[Checked]]
-"""Checks a file: its text, what it is called, and whether limits above this machine's are refused. Raises InvalidWorkflow."""
 
 
 @dataclass(slots=True, eq=False)
@@ -136,17 +121,22 @@ class WorkflowRuns:
         for task in self._tasks:
             task.cancel()
 
-    async def begin(self, name: str, text: str, checked: Checked) -> Workflow:
+    async def begin(self, name: str, text: str, file: WorkflowFile) -> Workflow:
         """
         Store a new workflow and start what may start. A caller that is cancelled calls nothing off.
 
         Raises:
             StorageFailed: Nothing of it runs.
         """
-        return await asyncio.shield(self._task(self._begin(name, text, checked)))
+        return await asyncio.shield(self._task(self._begin(name, text, file)))
 
     async def stop(self, run: Run) -> None:
-        """Start nothing more of it and stop what runs. Cancelled callers and second calls change nothing. Raises StorageFailed."""
+        """
+        Start nothing more of it and stop what runs. Cancelled callers and second calls change nothing.
+
+        Raises:
+            StorageFailed: It runs on.
+        """
         await asyncio.shield(self._task(self._stop(run)))
 
     def as_it_stands(self, run: Run) -> Workflow:
@@ -181,43 +171,43 @@ class WorkflowRuns:
         name = run.running.pop(job.id, None) if run is not None else None
         if run is not None and name is not None:
             run.ended[name] = job
-            state = _end_of(job)
+            state = end_of(job)
             schedule = run.schedule
             self._carry_out(run, schedule.ended(name, state) if state is not None else schedule.not_started(name))
         self._start_ready()
 
     # Begin and go on
 
-    async def _begin(self, name: str, text: str, checked: Checked) -> Workflow:
-        schedule = Schedule(checked.definition)
+    async def _begin(self, name: str, text: str, file: WorkflowFile) -> Workflow:
+        schedule = Schedule(file.definition)
         workflow = Workflow(
-            WorkflowId(self._new_id()), name, self._clock.now_ns(), checked.masked, schedule.counts, schedule.state
+            WorkflowId(self._new_id()), name, self._clock.now_ns(), file.masked, schedule.counts, schedule.state
         )
         await self._store.add(workflow, text)
-        self._journal.log(
-            "INFO", "workflow started", workflow=workflow.id, name=name, jobs=len(checked.definition.jobs)
-        )
-        run = self._runs[workflow.id] = Run(workflow, checked.definition, schedule)
+        self._journal.log("INFO", "workflow started", workflow=workflow.id, name=name, jobs=len(file.definition.jobs))
+        run = self._runs[workflow.id] = Run(workflow, file.definition, schedule)
         self._carry_out(run, schedule.begin())
         self._start_ready()
-        return self._as_it_stands(run)
+        return self.as_it_stands(run)
 
     async def _resume(self, stored: StoredWorkflow) -> None:
         workflow = stored.workflow
         try:
-            checked = await self._check(stored.text, workflow.name, False)
+            file = await self._check(
+                stored.text, workflow.name, None
+            )  # what has begun goes on, on a smaller machine too
         except InvalidWorkflow as error:
             await self._give_up(workflow, f"{UNREADABLE}: {error}" if stored.text else UNREADABLE)
             return
-        attempts = [(job, _end_of(job)) for job in self._jobs.of_workflow(workflow.id)]
-        attempts = [(job, state) for job, state in attempts if state is not None]
+        stored_jobs = self._jobs.of_workflow(workflow.id)
+        attempts = [(job, state) for job in stored_jobs if (state := end_of(job)) is not None]
         schedule, actions = resume(
-            checked.definition,
+            file.definition,
             [Attempt(job.spec.name, state) for job, state in attempts],
             stop_requested=stored.stop_requested,
         )
         started_ns = attempts[0][0].created_ns if attempts else 0
-        run = Run(replace(workflow, started_ns=started_ns), checked.definition, schedule)
+        run = Run(replace(workflow, started_ns=started_ns), file.definition, schedule)
         for job, state in attempts:
             run.newest[job.spec.name] = job.id
             if state is NodeState.RUNNING:
@@ -234,7 +224,7 @@ class WorkflowRuns:
         found: dict[str, WorkflowJob] = {}
         for job in self._jobs.of_workflow(workflow.id):
             self._jobs.stop_in_workflow(job.id, reason)
-            found[job.spec.name] = _made(
+            found[job.spec.name] = made(
                 job, job.state, found[job.spec.name].attempts + 1 if job.spec.name in found else 1
             )
         now_ns = self._clock.now_ns()
@@ -266,7 +256,7 @@ class WorkflowRuns:
                         attempt=attempt,
                         after=f"{after_s:g}s",
                     )
-                    self._later(run, name, after_s, lambda name=name: run.schedule.retry_due(name))
+                    self._later(run, name, after_s, partial(run.schedule.retry_due, name))
                 case Stop(name):
                     self._jobs.stop_in_workflow(run.newest[name], STOPPED_WITH_WORKFLOW)
                 case Finished(state):
@@ -294,7 +284,7 @@ class WorkflowRuns:
         actions = run.schedule.started(name)
         try:
             job_id, starting = self._jobs.start_in_workflow(
-                _request(definition), run.workflow.id, definition.dependencies
+                request_of(definition), run.workflow.id, definition.dependencies
             )
         except JobletError as error:
             # It was checked when it was submitted, but this may be another machine now.
@@ -315,7 +305,7 @@ class WorkflowRuns:
             return
         if run.running.pop(job_id, None) is not None:
             run.newest.pop(name, None)
-            self._later(run, name, STORE_RETRY_S, lambda: run.schedule.not_started(name))
+            self._later(run, name, STORE_RETRY_S, partial(run.schedule.not_started, name))
 
     async def _stop(self, run: Run) -> None:
         if not run.schedule.stopping:
@@ -360,57 +350,10 @@ class WorkflowRuns:
             return WorkflowJob(definition.name, definition.dependencies, node.state.value, reason=node.because)
         job = run.ended.get(definition.name) or self._jobs.newest(job_id)
         waits = node.state in (NodeState.PENDING, NodeState.CANCELED)  # for a retry, or it was stopped before one
-        return _made(job, node.state.value if waits else job.state, node.attempts, node.because)
+        return made(job, node.state.value if waits else job.state, node.attempts, node.because)
 
-    def _task(self, work: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
+    def _task(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-
-def _request(definition: JobDefinition) -> JobRequest:
-    return JobRequest(
-        command=definition.command,
-        args=definition.args,
-        cpu_max_percent=definition.cpu_max_percent,
-        cpu_cores=definition.cpu_cores,
-        memory_max_bytes=definition.memory_max_bytes,
-        io_max_bytes_per_s=definition.io_max_bytes_per_s,
-        timeout_s=definition.timeout_s,
-        name=definition.name,
-        work_dir=definition.work_dir,
-        environment=definition.environment,
-        secret_environment=definition.secret_environment,
-    )
-
-
-def _end_of(job: Job) -> NodeState | None:
-    """What an attempt is to the scheduler; None when its command never ran and it is to be made again."""
-    match job.phase:
-        case Ended(state=JobState.COMPLETED):
-            return NodeState.COMPLETED
-        case Ended(started_ns=0, reason=reason) if reason == LOST_IN_SETUP:
-            return None
-        case Ended(state=JobState.STOPPED, timed_out=False):
-            return NodeState.STOPPED
-        case Ended():
-            return NodeState.FAILED
-        case _:
-            return NodeState.RUNNING
-
-
-def _made(job: Job, status: str, attempts: int, because: str = "") -> WorkflowJob:
-    phase = job.phase
-    ended = phase if isinstance(phase, Ended) else None
-    return WorkflowJob(
-        name=job.spec.name,
-        dependencies=job.dependencies,
-        status=status,
-        job_id=job.id,
-        started_ns=phase.started_ns if isinstance(phase, Ended | Running) else 0,
-        ended_ns=ended.ended_ns if ended is not None else 0,
-        exit_code=ended.exit_code if ended is not None else 0,
-        reason=because or (ended.reason if ended is not None else ""),
-        attempts=attempts,
-    )

@@ -7,36 +7,52 @@ Source: API specification, "Workflow API".
 
 from collections.abc import Sequence
 
-from joblet.domain.errors import AmbiguousWorkflowId, NotAvailable, WorkflowNotFound, WorkflowNotRunning
+from joblet.domain.errors import (
+    AmbiguousWorkflowId,
+    InvalidRequest,
+    UnavailableInWorkflow,
+    WorkflowNotFound,
+    WorkflowNotRunning,
+)
+from joblet.domain.limits import Machine
 from joblet.domain.workflow.workflow import Workflow, WorkflowId, WorkflowJob
 from joblet.ports import WorkflowStore
-from joblet.services.workflow_runs import Check, WorkflowRuns
+from joblet.services.workflow_check import Check
+from joblet.services.workflow_runs import WorkflowRuns
 
 
 class Workflows:
     """The use cases of workflows. `WorkflowRuns.resume` must have run before the first is called."""
 
-    def __init__(self, runs: WorkflowRuns, store: WorkflowStore, check: Check) -> None:
+    def __init__(self, runs: WorkflowRuns, store: WorkflowStore, check: Check, machine: Machine) -> None:
+        self._machine = machine
         self._runs = runs
         self._store = store
         self._check = check
 
-    async def run(self, name: str, text: str) -> Workflow:
+    async def run(self, name: str, text: str, *, total_jobs: int = 0, job_names: tuple[str, ...] = ()) -> Workflow:
         """
         Check a workflow and begin with it. A caller that is cancelled does not take it along.
 
         Args:
             name: What the user calls it.
             text: Its file.
+            total_jobs, job_names: What the client takes it for; a client that reads it otherwise must not run it.
 
         Raises:
-            InvalidWorkflow, NotAvailable: It was refused, with everything that is wrong with it.
+            InvalidRequest: The client reads it otherwise.
+            InvalidWorkflow, UnavailableInWorkflow: It was refused, with everything that is wrong with it.
             StorageFailed: It was not stored, and nothing of it runs.
         """
-        checked = await self._check(text, name, True)
-        if checked.unavailable:
-            raise NotAvailable("; ".join(checked.unavailable))
-        return await self._runs.begin(name, text, checked)
+        file = await self._check(text, name, self._machine)
+        there = file.definition.jobs
+        if total_jobs and total_jobs != len(there):
+            raise InvalidRequest(f"totalJobs is {total_jobs}, but the workflow has {len(there)} jobs")
+        if unknown := [job for job in job_names if job not in there]:
+            raise InvalidRequest(f"jobOrder names a job that the workflow does not have: {unknown[0]}")
+        if file.unavailable:
+            raise UnavailableInWorkflow([problem.at(name or "workflow") for problem in file.unavailable])
+        return await self._runs.begin(name, text, file)
 
     def get(self, id_or_prefix: str) -> Workflow:
         """

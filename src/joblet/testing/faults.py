@@ -8,6 +8,7 @@ Which fault may strike where, and why the services must survive it:
     engine.forget    likewise; the ends are told again.
     store.add        StorageFailed: the disk is full. Nothing was stored.
     store.update     likewise; the old phase stands, and the true one must not be lost.
+    workflows.add, workflows.request_stop, workflows.finish    StorageFailed, likewise.
     any, before or after its effect    CRASH: the server is killed there; the next one finds what it left.
 
 Runs in: tests. May not: be imported by production code.
@@ -18,7 +19,8 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 from joblet.domain.job import Job, JobId, Running
-from joblet.ports import Engine, EngineEvent, JobStore
+from joblet.domain.workflow.workflow import Workflow, WorkflowId, WorkflowJob
+from joblet.ports import Engine, EngineEvent, JobStore, StoredWorkflow, WorkflowStore
 
 
 class Crash(Exception):
@@ -115,8 +117,58 @@ class FaultyStore:
         """See `ports.JobStore.unfinished`."""
         return self._store.unfinished()
 
+    def of_workflow(self, workflow: str) -> Sequence[Job]:
+        """See `ports.JobStore.of_workflow`."""
+        return self._store.of_workflow(workflow)
+
     async def close(self) -> None:
         """See `ports.JobStore.close`. The store itself stays open for the next server."""
+
+
+class FaultyWorkflowStore:
+    """`ports.WorkflowStore` that fails when told to."""
+
+    def __init__(self, store: WorkflowStore, faults: Faults) -> None:
+        self._store = store
+        self._faults = faults
+
+    async def add(self, workflow: Workflow, text: str) -> None:
+        """See `ports.WorkflowStore.add`."""
+        await self._faults.before("workflows.add")
+        await self._store.add(workflow, text)
+        await self._faults.after("workflows.add")
+
+    async def request_stop(self, workflow_id: WorkflowId) -> None:
+        """See `ports.WorkflowStore.request_stop`."""
+        await self._faults.before("workflows.request_stop")
+        await self._store.request_stop(workflow_id)
+        await self._faults.after("workflows.request_stop")
+
+    async def finish(self, workflow: Workflow, jobs: Sequence[WorkflowJob]) -> None:
+        """See `ports.WorkflowStore.finish`."""
+        await self._faults.before("workflows.finish")
+        await self._store.finish(workflow, jobs)
+        await self._faults.after("workflows.finish")
+
+    def get(self, workflow_id: WorkflowId) -> Workflow | None:
+        """See `ports.WorkflowStore.get`."""
+        return self._store.get(workflow_id)
+
+    def jobs(self, workflow_id: WorkflowId) -> Sequence[WorkflowJob]:
+        """See `ports.WorkflowStore.jobs`."""
+        return self._store.jobs(workflow_id)
+
+    def matching(self, prefix: str, limit: int) -> Sequence[WorkflowId]:
+        """See `ports.WorkflowStore.matching`."""
+        return self._store.matching(prefix, limit)
+
+    def all(self) -> Sequence[Workflow]:
+        """See `ports.WorkflowStore.all`."""
+        return self._store.all()
+
+    def unfinished(self) -> Sequence[StoredWorkflow]:
+        """See `ports.WorkflowStore.unfinished`."""
+        return self._store.unfinished()
 
 
 class FaultyEngine:

@@ -19,18 +19,27 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Final, Self
 
+from cryptography.fernet import Fernet
+
 from joblet.domain.job import Ended, Job
 from joblet.domain.limits import MIB, Machine
-from joblet.ports import Clock, JobStore
+from joblet.domain.workflow.workflow import Workflow
+from joblet.ports import Clock
 from joblet.services.jobs import Jobs
 from joblet.services.logs import Logs
 from joblet.services.request import JobDefaults, JobRequest
-from joblet.storage.jobs import JobStoreConfig, open_job_store
+from joblet.services.workflow_check import check
+from joblet.services.workflow_runs import WorkflowRuns
+from joblet.services.workflows import Workflows
+from joblet.storage.jobs import JobStoreAdapter, JobStoreConfig, open_job_store
+from joblet.storage.secrets import Secrets
+from joblet.storage.workflows import WorkflowStoreAdapter
 from joblet.testing.clock import VirtualClock
 from joblet.testing.engine import FakeEngine
-from joblet.testing.faults import Faults, FaultyEngine, FaultyStore
+from joblet.testing.faults import Faults, FaultyEngine, FaultyStore, FaultyWorkflowStore
 from joblet.testing.journal import RecordedJournal
 from joblet.testing.programs import Program
+from joblet.workflowfile.read import WorkflowFile
 
 MACHINE: Final = Machine(cores=4, memory_bytes=8192 * MIB)
 
@@ -45,14 +54,14 @@ class FakeJoblet:
 
     Attributes:
         engine: The fake machine.
-        jobs, logs, journal: Of the server that runs now.
+        jobs, logs, workflows, journal: Of the server that runs now.
     """
 
     def __init__(
         self,
         *,
         engine: FakeEngine | None = None,
-        store: JobStore | None = None,
+        store: JobStoreAdapter | None = None,
         clock: Clock | None = None,
         faults: Faults | None = None,
         defaults: JobDefaults | None = None,
@@ -64,6 +73,7 @@ class FakeJoblet:
         self.engine = engine if engine is not None else FakeEngine(clock=self.clock)
         self._owns_store = store is None
         self.store = store if store is not None else open_job_store(JobStoreConfig())
+        self._workflow_store = WorkflowStoreAdapter(self.store.database, Secrets(Fernet.generate_key()))
         self.faults = faults if faults is not None else Faults()
         self.defaults = defaults if defaults is not None else JobDefaults()
         self.machine = machine
@@ -72,7 +82,7 @@ class FakeJoblet:
         self._numbers = itertools.count(1)
         self._consumer: asyncio.Task[None] | None = None
         # Kept, so that no collected task complains of an end it was not given.
-        self._dead: list[Jobs] = []
+        self._dead: list[WorkflowRuns] = []
         self._build()
 
     def _build(self) -> None:
@@ -90,6 +100,9 @@ class FakeJoblet:
             engine_wait_s=self._engine_wait_s,
         )
         self.logs = Logs(self.jobs, engine, self.engine.logs, self.journal, chunk_bytes=self._chunk_bytes)
+        workflow_store = FaultyWorkflowStore(self._workflow_store, self.faults)
+        self._runs = WorkflowRuns(self.jobs, workflow_store, self.clock, self.journal, check=_check, new_id=self.new_id)
+        self.workflows = Workflows(self._runs, workflow_store, _check, self.machine)
 
     def new_id(self) -> str:
         """UUIDs that are the same in each run of a test: version 5 of 1, 2, 3, …"""
@@ -114,10 +127,13 @@ class FakeJoblet:
         await asyncio.wait((attached, dead), return_when=asyncio.FIRST_COMPLETED)
         for task in (attached, dead):
             task.cancel()
+        if not self.faults.crashed.is_set():
+            await self._runs.resume()
 
     async def close(self) -> None:
         """Shut the server down in good order. The machine and the store stay."""
         if not self.faults.crashed.is_set():
+            await self._runs.close()
             await self.jobs.close()
         await self._leave()
 
@@ -129,7 +145,7 @@ class FakeJoblet:
     async def crash(self) -> None:
         """Kill the server at this instant (no clean-up, nothing finished) and start the next one."""
         self.faults.crash()
-        self._dead.append(self.jobs)
+        self._dead.append(self._runs)
         await self._leave()
         await self._next()
 
@@ -142,6 +158,17 @@ class FakeJoblet:
         """
         command = program if isinstance(program, str) else self.engine.install(program)
         return await self.jobs.run(replace(JobRequest(command, args), **wishes))  # type: ignore[arg-type]
+
+    async def run_workflow(self, text: str, name: str = "workflow.yaml") -> Workflow:
+        """Run a workflow; its commands are those that the fake shell knows, or what `engine.install` returned."""
+        return await self.workflows.run(name, text)
+
+    async def workflow_ended(self, workflow: Workflow) -> Workflow:
+        """Wait for a workflow's end."""
+        run = self._runs.get(workflow.id)
+        if run is not None:
+            await run.over.wait()
+        return self.workflows.get(workflow.id)
 
     async def ended(self, job: Job) -> Ended:
         """Wait for the job's end."""
@@ -164,3 +191,7 @@ class FakeJoblet:
         self.faults = Faults()
         self._build()
         await self.serve()
+
+
+async def _check(text: str, name: str, machine: Machine | None) -> WorkflowFile:
+    return check(text, name, machine)

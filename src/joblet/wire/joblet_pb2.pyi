@@ -354,8 +354,20 @@ class GetWorkflowJobsResponse(_message.Message):
     jobs: _containers.RepeatedCompositeFieldContainer[WorkflowJob]
     def __init__(self, jobs: _Optional[_Iterable[_Union[WorkflowJob, _Mapping]]] = ...) -> None: ...
 
+class StopWorkflowRequest(_message.Message):
+    __slots__ = ("workflowUuid",)
+    WORKFLOWUUID_FIELD_NUMBER: _ClassVar[int]
+    workflowUuid: str
+    def __init__(self, workflowUuid: _Optional[str] = ...) -> None: ...
+
+class StopWorkflowResponse(_message.Message):
+    __slots__ = ("workflow",)
+    WORKFLOW_FIELD_NUMBER: _ClassVar[int]
+    workflow: WorkflowInfo
+    def __init__(self, workflow: _Optional[_Union[WorkflowInfo, _Mapping]] = ...) -> None: ...
+
 class WorkflowInfo(_message.Message):
-    __slots__ = ("uuid", "workflow", "status", "totalJobs", "completedJobs", "failedJobs", "canceledJobs", "createdAt", "startedAt", "completedAt", "yamlContent")
+    __slots__ = ("uuid", "workflow", "status", "totalJobs", "completedJobs", "failedJobs", "canceledJobs", "createdAt", "startedAt", "completedAt", "yamlContent", "reason")
     UUID_FIELD_NUMBER: _ClassVar[int]
     WORKFLOW_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
@@ -367,6 +379,7 @@ class WorkflowInfo(_message.Message):
     STARTEDAT_FIELD_NUMBER: _ClassVar[int]
     COMPLETEDAT_FIELD_NUMBER: _ClassVar[int]
     YAMLCONTENT_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
     uuid: str
     workflow: str
     status: str
@@ -378,10 +391,11 @@ class WorkflowInfo(_message.Message):
     startedAt: Timestamp
     completedAt: Timestamp
     yamlContent: str
-    def __init__(self, uuid: _Optional[str] = ..., workflow: _Optional[str] = ..., status: _Optional[str] = ..., totalJobs: _Optional[int] = ..., completedJobs: _Optional[int] = ..., failedJobs: _Optional[int] = ..., canceledJobs: _Optional[int] = ..., createdAt: _Optional[_Union[Timestamp, _Mapping]] = ..., startedAt: _Optional[_Union[Timestamp, _Mapping]] = ..., completedAt: _Optional[_Union[Timestamp, _Mapping]] = ..., yamlContent: _Optional[str] = ...) -> None: ...
+    reason: str
+    def __init__(self, uuid: _Optional[str] = ..., workflow: _Optional[str] = ..., status: _Optional[str] = ..., totalJobs: _Optional[int] = ..., completedJobs: _Optional[int] = ..., failedJobs: _Optional[int] = ..., canceledJobs: _Optional[int] = ..., createdAt: _Optional[_Union[Timestamp, _Mapping]] = ..., startedAt: _Optional[_Union[Timestamp, _Mapping]] = ..., completedAt: _Optional[_Union[Timestamp, _Mapping]] = ..., yamlContent: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class WorkflowJob(_message.Message):
-    __slots__ = ("jobId", "jobName", "status", "dependencies", "startTime", "endTime", "exitCode")
+    __slots__ = ("jobId", "jobName", "status", "dependencies", "startTime", "endTime", "exitCode", "reason", "attempts")
     JOBID_FIELD_NUMBER: _ClassVar[int]
     JOBNAME_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
@@ -389,6 +403,8 @@ class WorkflowJob(_message.Message):
     STARTTIME_FIELD_NUMBER: _ClassVar[int]
     ENDTIME_FIELD_NUMBER: _ClassVar[int]
     EXITCODE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
     jobId: str
     jobName: str
     status: str
@@ -396,7 +412,9 @@ class WorkflowJob(_message.Message):
     startTime: Timestamp
     endTime: Timestamp
     exitCode: int
-    def __init__(self, jobId: _Optional[str] = ..., jobName: _Optional[str] = ..., status: _Optional[str] = ..., dependencies: _Optional[_Iterable[str]] = ..., startTime: _Optional[_Union[Timestamp, _Mapping]] = ..., endTime: _Optional[_Union[Timestamp, _Mapping]] = ..., exitCode: _Optional[int] = ...) -> None: ...
+    reason: str
+    attempts: int
+    def __init__(self, jobId: _Optional[str] = ..., jobName: _Optional[str] = ..., status: _Optional[str] = ..., dependencies: _Optional[_Iterable[str]] = ..., startTime: _Optional[_Union[Timestamp, _Mapping]] = ..., endTime: _Optional[_Union[Timestamp, _Mapping]] = ..., exitCode: _Optional[int] = ..., reason: _Optional[str] = ..., attempts: _Optional[int] = ...) -> None: ...
 
 class InstallRuntimeRequest(_message.Message):
     __slots__ = ("name", "source", "force")

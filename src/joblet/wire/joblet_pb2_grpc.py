@@ -338,6 +338,11 @@ class JobServiceStub:
                 request_serializer=joblet_dot_wire_dot_joblet__pb2.GetWorkflowJobsRequest.SerializeToString,
                 response_deserializer=joblet_dot_wire_dot_joblet__pb2.GetWorkflowJobsResponse.FromString,
                 _registered_method=True)
+        self.StopWorkflow = channel.unary_unary(
+                '/joblet.JobService/StopWorkflow',
+                request_serializer=joblet_dot_wire_dot_joblet__pb2.StopWorkflowRequest.SerializeToString,
+                response_deserializer=joblet_dot_wire_dot_joblet__pb2.StopWorkflowResponse.FromString,
+                _registered_method=True)
 
 
 class JobServiceServicer:
@@ -402,6 +407,14 @@ class JobServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StopWorkflow(self, request, context):
+        """Start nothing more of a workflow and stop what runs of it. Answers once
+        nothing of it runs any more. Admin only.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_JobServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -449,6 +462,11 @@ def add_JobServiceServicer_to_server(servicer, server):
                     servicer.GetWorkflowJobs,
                     request_deserializer=joblet_dot_wire_dot_joblet__pb2.GetWorkflowJobsRequest.FromString,
                     response_serializer=joblet_dot_wire_dot_joblet__pb2.GetWorkflowJobsResponse.SerializeToString,
+            ),
+            'StopWorkflow': grpc.unary_unary_rpc_method_handler(
+                    servicer.StopWorkflow,
+                    request_deserializer=joblet_dot_wire_dot_joblet__pb2.StopWorkflowRequest.FromString,
+                    response_serializer=joblet_dot_wire_dot_joblet__pb2.StopWorkflowResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -695,6 +713,33 @@ class JobService:
             '/joblet.JobService/GetWorkflowJobs',
             joblet_dot_wire_dot_joblet__pb2.GetWorkflowJobsRequest.SerializeToString,
             joblet_dot_wire_dot_joblet__pb2.GetWorkflowJobsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StopWorkflow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/joblet.JobService/StopWorkflow',
+            joblet_dot_wire_dot_joblet__pb2.StopWorkflowRequest.SerializeToString,
+            joblet_dot_wire_dot_joblet__pb2.StopWorkflowResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -94,6 +94,7 @@ class JobServiceStub:
     GetWorkflowStatus: UnaryCall[joblet_pb2.GetWorkflowStatusRequest, joblet_pb2.GetWorkflowStatusResponse]
     ListWorkflows: UnaryCall[joblet_pb2.ListWorkflowsRequest, joblet_pb2.ListWorkflowsResponse]
     GetWorkflowJobs: UnaryCall[joblet_pb2.GetWorkflowJobsRequest, joblet_pb2.GetWorkflowJobsResponse]
+    StopWorkflow: UnaryCall[joblet_pb2.StopWorkflowRequest, joblet_pb2.StopWorkflowResponse]
 
 class JobServiceAsyncStub(Protocol):
     """What `JobServiceStub` is over a `grpc.aio.Channel`; for type checkers only: `cast` to it."""
@@ -107,6 +108,7 @@ class JobServiceAsyncStub(Protocol):
     GetWorkflowStatus: AsyncUnaryCall[joblet_pb2.GetWorkflowStatusRequest, joblet_pb2.GetWorkflowStatusResponse]
     ListWorkflows: AsyncUnaryCall[joblet_pb2.ListWorkflowsRequest, joblet_pb2.ListWorkflowsResponse]
     GetWorkflowJobs: AsyncUnaryCall[joblet_pb2.GetWorkflowJobsRequest, joblet_pb2.GetWorkflowJobsResponse]
+    StopWorkflow: AsyncUnaryCall[joblet_pb2.StopWorkflowRequest, joblet_pb2.StopWorkflowResponse]
 
 class JobServiceServicer:
     async def RunJob(
@@ -136,6 +138,9 @@ class JobServiceServicer:
     async def GetWorkflowJobs(
         self, request: joblet_pb2.GetWorkflowJobsRequest, context: aio.ServicerContext[joblet_pb2.GetWorkflowJobsRequest, joblet_pb2.GetWorkflowJobsResponse]
     ) -> joblet_pb2.GetWorkflowJobsResponse: ...
+    async def StopWorkflow(
+        self, request: joblet_pb2.StopWorkflowRequest, context: aio.ServicerContext[joblet_pb2.StopWorkflowRequest, joblet_pb2.StopWorkflowResponse]
+    ) -> joblet_pb2.StopWorkflowResponse: ...
 
 def add_JobServiceServicer_to_server(servicer: JobServiceServicer, server: aio.Server) -> None: ...
 

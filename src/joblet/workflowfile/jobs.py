@@ -155,16 +155,16 @@ def _unavailable(nodes: Nodes, fields: Mapping[str, yaml.Node], where: str) -> t
         scalar = nodes.scalar(fields["network"], inside, keys.NAME.allowed)
         # The host's network is what every job has.
         if scalar and scalar.text not in ("", "host") and nodes.value(fields["network"], inside, keys.NAME):
-            asked.append(("network", "networks are"))
+            asked.append(("network", "networks"))
     if "volumes" in fields and _list(nodes, fields["volumes"], path_of(where, "volumes"), keys.NAME):
-        asked.append(("volumes", "volumes are"))
+        asked.append(("volumes", "volumes"))
     if "runtime" in fields and nodes.value(fields["runtime"], path_of(where, "runtime"), keys.NAME):
-        asked.append(("runtime", "runtimes are"))
+        asked.append(("runtime", "runtimes"))
     if "uploads" in fields:
         inside = path_of(where, "uploads")
         for name, node in nodes.fields(fields["uploads"], inside, ("files",)).items():
             if _list(nodes, node, path_of(inside, name), keys.UPLOAD):
-                asked.append(("uploads", "uploads are"))
+                asked.append(("uploads", "uploads"))
     return tuple(Problem(*place_of(fields[name]), path_of(where, name), what) for name, what in asked)
 
 

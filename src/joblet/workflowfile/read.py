@@ -39,8 +39,7 @@ class WorkflowFile:
     A workflow file that passed every check.
 
     Args:
-        unavailable: What it may ask for but this server does not offer yet: the place, and words for
-            `… not yet available on this server`.
+        unavailable: What it may ask for but no server offers yet, each with its place.
         masked: Its text with `***` for the value of every secret.
     """
 

@@ -1,0 +1,67 @@
+"""
+A workflow's job, as the other services see it, and one of theirs as the scheduler does.
+
+Runs in: server loop. May not: do I/O.
+"""
+
+from joblet.domain.job import Ended, Job, JobState, Running
+from joblet.domain.reconcile import LOST_IN_SETUP
+from joblet.domain.workflow.definition import JobDefinition
+from joblet.domain.workflow.schedule import NodeState
+from joblet.domain.workflow.workflow import WorkflowJob
+from joblet.services.request import JobRequest
+
+
+def request_of(definition: JobDefinition) -> JobRequest:
+    """A job as it is asked for, when its turn has come."""
+    return JobRequest(
+        command=definition.command,
+        args=definition.args,
+        cpu_max_percent=definition.cpu_max_percent,
+        cpu_cores=definition.cpu_cores,
+        memory_max_bytes=definition.memory_max_bytes,
+        io_max_bytes_per_s=definition.io_max_bytes_per_s,
+        timeout_s=definition.timeout_s,
+        name=definition.name,
+        work_dir=definition.work_dir,
+        environment=definition.environment,
+        secret_environment=definition.secret_environment,
+    )
+
+
+def end_of(job: Job) -> NodeState | None:
+    """What an attempt is to the scheduler; None when its command never ran and it is to be made again."""
+    match job.phase:
+        case Ended(state=JobState.COMPLETED):
+            return NodeState.COMPLETED
+        case Ended(started_ns=0, reason=reason) if reason == LOST_IN_SETUP:
+            return None
+        case Ended(state=JobState.STOPPED, timed_out=False):
+            return NodeState.STOPPED
+        case Ended():
+            return NodeState.FAILED
+        case _:
+            return NodeState.RUNNING
+
+
+def made(job: Job, status: str, attempts: int, because: str = "") -> WorkflowJob:
+    """
+    A job of a workflow of which there is an attempt.
+
+    Args:
+        job: The newest attempt.
+        because: Why it was canceled; empty otherwise.
+    """
+    phase = job.phase
+    ended = phase if isinstance(phase, Ended) else None
+    return WorkflowJob(
+        name=job.spec.name,
+        dependencies=job.dependencies,
+        status=status,
+        job_id=job.id,
+        started_ns=phase.started_ns if isinstance(phase, Ended | Running) else 0,
+        ended_ns=ended.ended_ns if ended is not None else 0,
+        exit_code=ended.exit_code if ended is not None else 0,
+        reason=because or (ended.reason if ended is not None else ""),
+        attempts=attempts,
+    )
