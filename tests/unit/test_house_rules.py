@@ -66,7 +66,7 @@ MAY_IMPORT: Final[Mapping[str, frozenset[str]]] = {
         | {"statefolder", "servicemanager", "complaint", "allocator", "workflowfile"}
     ),
     "joblet.client": frozenset({"domain", "wire", "pki", "complaint"}),
-    "joblet.rnx": frozenset({"domain", "client", "pki", "complaint", "allocator"}),
+    "joblet.rnx": frozenset({"domain", "client", "pki", "complaint", "allocator", "workflowfile", "yamlfile"}),
     "joblet.admin": frozenset(
         {"domain", "config", "configkeys", "yamlfile", "pki", "statefolder", "serverlog", "engine", "supervisor"}
         | {"complaint", "servicemanager", "logs.files", "ports", "storage.jobs", "yamlkinds"}  # the last: `joblet logs`

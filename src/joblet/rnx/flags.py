@@ -33,18 +33,12 @@ class NotYet(Exception):
 
 
 class Flag(NamedTuple):
-    """
-    One flag.
-
-    Args:
-        later: What to call it when it is asked for and not yet there ("workflows are").
-    """
+    """One flag."""
 
     name: str
     kind: Kind
     help: str
     short: str = ""
-    later: str = ""
 
 
 class Verb(NamedTuple):
@@ -76,6 +70,10 @@ class Values:
         self._numbers: dict[str, int] = {}
         self._switches: dict[str, bool] = {}
         self._lists: dict[str, list[str]] = {}
+
+    def given(self, name: str) -> bool:
+        """Whether the flag stands on the command line."""
+        return any(name in each for each in (self._texts, self._numbers, self._switches, self._lists))
 
     def text(self, name: str, default: str = "") -> str:
         """A string flag's value."""
@@ -123,7 +121,6 @@ def parse(arguments: Sequence[str], flags: Sequence[Flag], values: Values, *, st
     Raises:
         BadUsage: An unknown flag, a missing value or a wrong one.
         HelpWanted: --help or -h among the flags.
-        NotYet: A flag that is not there yet.
     """
     by_name = {f"--{flag.name}": flag for flag in flags}
     by_short = {flag.short: flag for flag in flags if flag.short}
@@ -150,8 +147,6 @@ def parse(arguments: Sequence[str], flags: Sequence[Flag], values: Values, *, st
 
 
 def _take(flag: Flag, shown: str, value: str | None, rest: list[str], values: Values) -> None:
-    if flag.later:
-        raise NotYet(flag.later)
     if value is None and flag.kind == "bool":
         value = "true"
     if value is None:

@@ -39,7 +39,7 @@ def overview(verbs: Sequence[Verb]) -> str:
 
 def verb_help(verb: Verb) -> str:
     """`rnx VERB --help`."""
-    flags = tuple(flag for flag in verb.flags if not flag.later)
+    flags = verb.flags
     usage = " ".join(part for part in ("rnx", verb.name, "[flags]" if flags else "", verb.operands) if part)
     lines = [f"{verb.summary}.", "", "Usage:", f"  {usage}"]
     if verb.notes:

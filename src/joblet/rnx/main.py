@@ -23,10 +23,10 @@ from joblet.rnx.output import Output, escaped, json_text, standard_output
 if TYPE_CHECKING:
     from typing import NoReturn
 
-VERBS: Final = ("run", "status", "list", "stop", "log", "wait")
+VERBS: Final = ("run", "status", "list", "stop", "log", "wait", "workflow")
 
 # The specification names these, and this version does not have them yet.
-_LATER: Final = ("runtime", "volume", "network", "monitor", "workflow")
+_LATER: Final = ("runtime", "volume", "network", "monitor")
 
 _TOP_FLAGS: Final = (*GLOBAL_FLAGS, Flag("version", "bool", "Print the version"))
 

@@ -168,8 +168,8 @@ def job_object(job: "Job") -> dict[str, object]:
         "command": job.command,
         "args": list(job.args),
         "status": job.status,
-        "startTime": _time_or_null(job.started_at),
-        "endTime": _time_or_null(job.ended_at),
+        "startTime": time_or_null(job.started_at),
+        "endTime": time_or_null(job.ended_at),
         "exitCode": job.exit_code,
         "maxCPU": job.cpu_max_percent,
         "cpuCores": job.cpu_cores,
@@ -203,12 +203,13 @@ def stopped_object(job: "StoppedJob") -> dict[str, object]:
     return {
         "id": job.id,
         "status": job.status,
-        "endTime": _time_or_null(job.ended_at),
+        "endTime": time_or_null(job.ended_at),
         "exitCode": job.exit_code,
     }
 
 
-def _time_or_null(time: "datetime | None") -> str | None:
+def time_or_null(time: "datetime | None") -> str | None:
+    """For JSON."""
     return None if time is None else _utc(time).isoformat().replace("+00:00", "Z")
 
 

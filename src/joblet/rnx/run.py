@@ -27,7 +27,7 @@ VERB: Final = Verb(
     name="run",
     summary="Create and start a new job with optional resource limits",
     operands="<command> [args...]",
-    least=1,
+    least=0,
     most=None,
     flags=(
         Flag("max-cpu", "int", "Max CPU percentage (default: from config)"),
@@ -40,13 +40,15 @@ VERB: Final = Verb(
         Flag("timeout", "duration", "Stop the job after this long, as in 90s or 1h (default: from config)"),
         Flag("workdir", "string", "Folder inside the job to start in (default: its own work folder)"),
         Flag("follow", "bool", "Print the job's output and exit with its exit code", short="f"),
-        Flag("workflow", "string", "Run a workflow (not yet available)", later="workflows are"),
+        Flag("workflow", "string", "Run the jobs of this YAML file instead, in the order of their dependencies"),
     ),
     notes=(
         "Flags come before the command; everything after it belongs to the command.\n"
         "No shell is involved: for pipes and variables run bash -c '…'.\n"
         "With --follow stdout is the job's output, everything else goes to stderr, and the exit status is the\n"
-        "job's (255 when it was stopped). Ctrl+C, or SIGTERM to rnx, stops the job; a second Ctrl+C leaves it."
+        "job's (255 when it was stopped). Ctrl+C, or SIGTERM to rnx, stops the job; a second Ctrl+C leaves it.\n"
+        "With --workflow and --follow the lines of all jobs come behind their jobs' names, and the exit status is 0\n"
+        "only if all that should have succeeded did."
     ),
     examples=(
         'rnx run echo "hello world"',
@@ -54,6 +56,7 @@ VERB: Final = Verb(
         "rnx run --max-memory=1024 java -jar app.jar",
         'rnx run bash -c "sleep 10 && echo done"',
         "rnx run --follow make test",
+        "rnx run --workflow=pipeline.yaml --follow",
     ),
 )
 
@@ -68,6 +71,12 @@ class _Terminated(BaseException):
 
 def run(values: Values, output: Output) -> int:
     """Start it."""
+    if values.given("workflow"):
+        from joblet.rnx.workflow_run import run_workflow
+
+        return run_workflow(values, output)
+    if not values.operands:
+        raise BadUsage("rnx run needs <command> [args...]")
     environment = _environment("env", values.every("env"))
     secret_environment = _environment("secret-env", values.every("secret-env"))
     for given in values.every("secret-env"):

@@ -62,7 +62,7 @@ class WorkflowSummary:
     completed: int
     failed: int
     canceled: int
-    created_at: datetime
+    created_at: datetime | None
     started_at: datetime | None = None
     completed_at: datetime | None = None
 
