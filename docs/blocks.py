@@ -5,7 +5,7 @@ The fenced blocks of the documentation, and what becomes of each.
     ```python    a program: run by the same test
     ```sh        a command that is not run there; the line above tells why, or what runs it instead:
                  <!-- run by: .ci/run --> or <!-- not run: it needs a machine of its own -->
-    ```yaml      a configuration: loaded by the test
+    ```yaml      a configuration, or a workflow (it has jobs): read by a test as the product would
     other        text to read
 
 Runs in: tests, docs/generate.py. May not: import joblet.

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from blocks import pages
 
@@ -21,6 +21,7 @@ from joblet.api import roles, status
 from joblet.domain.errors import JobletError
 from joblet.domain.job import TRANSITIONS, JobState
 from joblet.domain.role import Role
+from joblet.domain.workflow import schedule
 from joblet.rnx.main import VERBS as RNX_VERBS
 
 _REGION: Final = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end generated -->)", re.DOTALL)
@@ -28,10 +29,19 @@ _REGION: Final = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end gene
 
 def job_states() -> Iterator[str]:
     """The diagram of a job's life, from the table that decides it."""
+    return _diagram(JobState.INITIALIZING, TRANSITIONS)
+
+
+def workflow_job_states() -> Iterator[str]:
+    """The same of a workflow's job, as the scheduler sees it."""
+    return _diagram(schedule.NodeState.PENDING, schedule.TRANSITIONS)
+
+
+def _diagram(first: str, transitions: Mapping[Any, Mapping[Any, Any]]) -> Iterator[str]:
     yield "```mermaid"
     yield "stateDiagram-v2"
-    yield f"    [*] --> {JobState.INITIALIZING}"
-    for state, events in TRANSITIONS.items():
+    yield f"    [*] --> {first}"
+    for state, events in transitions.items():
         for event, then in events.items():
             yield f"    {state} --> {then}: {event}"
         if not events:
@@ -72,9 +82,8 @@ def rnx_verbs() -> Iterator[str]:
         verb = import_module(f"joblet.rnx.{name}").VERB
         yield f"| **`{f'rnx {verb.name} {verb.operands}'.strip()}`** | {verb.summary} |"
         for flag in verb.flags:
-            if not flag.later:
-                short = f", `-{flag.short}`" if flag.short else ""
-                yield f"| `--{flag.name}`{short} | {flag.help} |"
+            short = f", `-{flag.short}`" if flag.short else ""
+            yield f"| `--{flag.name}`{short} | {flag.help} |"
 
 
 def joblet_verbs() -> Iterator[str]:
@@ -92,6 +101,7 @@ def meaning(error: type[JobletError]) -> str:
 
 PARTS: Final[Mapping[str, Callable[[], Iterator[str]]]] = {
     "job-states": job_states,
+    "workflow-job-states": workflow_job_states,
     "roles": roles_of_calls,
     "errors": error_codes,
     "configuration": configuration,

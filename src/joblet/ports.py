@@ -25,6 +25,7 @@ class Attached:
         running: Every job whose command has been started and whose end is not yet known.
         ended: Every job whose end nobody has forgotten, also those of an earlier engine: each follows as
             `JobEnded`. Without this list, a job that ended unwatched could not be told from one that is lost.
+            A job that stands in neither has no command that runs, and never will.
         limits_enforced: "yes", or why limits are not enforced here.
     """
 

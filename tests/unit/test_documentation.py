@@ -14,6 +14,8 @@ from blocks import COMMANDS, READ_ONLY, ROOT, RUN, blocks_of, commands_of, pages
 from generate import PARTS, regenerated
 
 from joblet import config
+from joblet.domain.limits import Machine
+from joblet.workflowfile.read import parse
 
 PAGES: Final = pages()
 
@@ -74,13 +76,30 @@ def test_every_table_of_the_product_is_shown_somewhere() -> None:
 
 
 def test_every_configuration_in_the_documentation_can_be_used(tmp_path: Path) -> None:
-    files = [block for page in PAGES for block in blocks_of(page) if block.language == "yaml"]
+    files = [text for text in yaml_blocks() if not is_workflow(text)]
     assert files
 
-    for number, block in enumerate(files):
+    for number, text in enumerate(files):
         path = tmp_path / f"{number}.yml"
-        path.write_text(block.text)
+        path.write_text(text)
         config.read(path)
+
+
+def test_every_workflow_in_the_documentation_has_nothing_wrong() -> None:
+    files = [text for text in yaml_blocks() if is_workflow(text)]
+    assert files
+
+    for text in files:
+        workflow = parse(text.encode(), "documented.yaml", Machine(cores=2, memory_bytes=1 << 30))
+        assert not workflow.unavailable
+
+
+def yaml_blocks() -> list[str]:
+    return [block.text for page in PAGES for block in blocks_of(page) if block.language == "yaml"]
+
+
+def is_workflow(text: str) -> bool:
+    return "\njobs:" in f"\n{text}"
 
 
 def test_the_packaged_configuration_leaves_the_supervisor_to_its_service() -> None:

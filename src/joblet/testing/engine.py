@@ -91,7 +91,7 @@ class FakeEngine:
         self._watched: set[JobId] = set()
         self._queue: asyncio.Queue[EngineEvent | None] | None = None
         self._lost = ""
-        self._stalled = False
+        self._stalled = self._greeting = False
         self._pids = itertools.count(1001)
 
     # What tests say
@@ -105,6 +105,7 @@ class FakeEngine:
     def lose(self, why: str = "the supervisor was killed") -> None:
         """The engine stops answering; its jobs run on."""
         self._lost = why
+        self._greeting = False
         self._watched.clear()
         for answer in self._starting.values():
             if not answer.done():
@@ -237,6 +238,8 @@ class FakeEngine:
             self._terminate(fake)
         else:
             self._advance(fake)
+        if self._greeting and not self._lost:
+            self._greet()
 
     def _answer(self, job_id: JobId, running: Running) -> None:
         answer = self._starting.get(job_id)
@@ -336,13 +339,17 @@ class FakeEngine:
     # Telling
 
     def _greet(self) -> None:
+        """Once no job is being set up: whether its command will run must be known."""
+        self._greeting = any(fake.running is None for fake in self._jobs.values())
+        if self._greeting:
+            return
         running = {job_id: fake.running for job_id, fake in self._jobs.items() if fake.running is not None}
         self._emit(Attached(running, frozenset(self._ends), self._limits_enforced))
         for job_id, end in self._ends.items():
             self._emit(JobEnded(job_id, end))
 
     def _emit(self, event: EngineEvent) -> None:
-        if self._queue is not None and not self._lost:
+        if self._queue is not None and not (self._lost or self._greeting):
             self._queue.put_nowait(event)
 
 

@@ -1,0 +1,164 @@
+"""Workflows across crashes: they go on where they were, no job runs twice, none is forgotten."""
+
+import asyncio
+import itertools
+from collections import Counter
+
+import pytest
+
+from joblet.domain.job import JobState
+from joblet.domain.reconcile import LOST_IN_SETUP
+from joblet.domain.workflow.schedule import Counts, WorkflowState
+from joblet.domain.workflow.workflow import Workflow
+from joblet.testing.clock import VirtualClock, pass_time
+from joblet.testing.engine import FakeEngine
+from joblet.testing.faults import CRASH, Faults
+from joblet.testing.joblet import FakeJoblet
+
+NIGHT = """
+jobs:
+  fetch: {command: sh, args: [-c, "echo ran; sleep 1"]}
+  flaky: {command: sh, args: [-c, "echo ran; exit 1"], retries: {max: 1, backoff: 1s}, continue_on_failure: true}
+  build: {command: sh, args: [-c, "echo ran; sleep 1; exit 3"], requires: [{fetch: COMPLETED}, {flaky: COMPLETED}]}
+  deploy: {command: sh, args: [-c, "echo ran"], requires: [{build: COMPLETED}]}
+  alarm: {command: sh, args: [-c, "echo ran; sleep 1"], requires: [{build: FAILED}]}
+  sweep: {command: sh, args: [-c, "echo ran"], requires: [{deploy: FINISHED}, {alarm: FINISHED}]}
+"""
+ONCE = {"fetch": 1, "flaky": 2, "build": 1, "alarm": 1, "sweep": 1}
+AT_ITS_ADD = 2  # points on the way to the moment where a workflow is stored
+ENDED = Counts(6, completed=3, failed=2, canceled=1)
+
+
+async def times_run(joblet: FakeJoblet, workflow: Workflow) -> dict[str, int]:
+    """How often each job's command really ran: it says so."""
+    ran: Counter[str] = Counter()
+    for job in joblet.jobs.of_workflow(workflow.id):
+        ran[job.spec.name] += (await joblet.log(job)).count(b"ran")
+    return +ran
+
+
+async def the_only_one(joblet: FakeJoblet) -> Workflow | None:
+    """Its client may never have had an answer."""
+    found = joblet.workflows.list(ended=True)
+    assert len(found) <= 1
+    return found[0] if found else None
+
+
+async def test_a_server_killed_at_any_step_is_followed_by_one_that_goes_on() -> None:
+    """Every point of every port fails once: before its effect, and after it."""
+    for nth in itertools.count(1):
+        faults = Faults(nth, CRASH)
+        async with FakeJoblet(faults=faults, engine=FakeEngine(clock=VirtualClock(), set_up_s=0.25)) as joblet:
+            night = asyncio.create_task(until_the_end(joblet))
+            dead = asyncio.create_task(faults.crashed.wait())
+            await asyncio.wait((night, dead), return_when=asyncio.FIRST_COMPLETED)
+            if not faults.fired:
+                break
+            await joblet.crash()
+            workflow = await the_only_one(joblet)
+            if workflow is None:
+                assert nth <= AT_ITS_ADD, f"it was lost at {faults.fired}"
+                continue
+
+            ended = await joblet.workflow_ended(workflow)
+
+            assert (ended.state, ended.counts) == (WorkflowState.FAILED, ENDED), faults.fired
+            assert await times_run(joblet, workflow) == ONCE, faults.fired
+    assert nth > 40  # the injector was really on the path
+
+
+async def until_the_end(joblet: FakeJoblet) -> Workflow:
+    return await joblet.workflow_ended(await joblet.run_workflow(NIGHT))
+
+
+@pytest.mark.parametrize("tenths", range(0, 60, 3))
+async def test_an_engine_that_is_lost_at_any_moment_is_waited_for(tenths: int) -> None:
+    async with FakeJoblet(engine=FakeEngine(clock=VirtualClock(), set_up_s=0.25)) as joblet:
+        workflow = await joblet.run_workflow(NIGHT)
+        await pass_time(tenths / 10)
+        joblet.engine.lose()
+        await pass_time(30)
+        joblet.engine.come_back()
+
+        ended = await joblet.workflow_ended(workflow)
+
+        assert ended.counts == ENDED
+        assert await times_run(joblet, workflow) == ONCE
+
+
+async def test_a_stop_that_was_asked_for_outlives_the_server() -> None:
+    text = "jobs: {a: {command: sleep, args: [600]}, b: {command: echo, requires: [{a: FINISHED}]}}"
+    # The second point: after its effect.
+    async with FakeJoblet(faults=Faults(2, CRASH, only=["workflows.request_stop"])) as joblet:
+        workflow = await joblet.run_workflow(text)
+        await pass_time(1)
+        stopping = asyncio.create_task(joblet.workflows.stop(workflow.id))
+        await joblet.faults.crashed.wait()
+        await joblet.crash()
+
+        ended = await joblet.workflow_ended(workflow)
+
+        assert (ended.state, ended.counts) == (WorkflowState.STOPPED, Counts(2, canceled=2))
+        stopping.cancel()
+
+
+async def test_a_machine_that_went_down_has_failed_what_ran_and_the_rest_goes_on() -> None:
+    text = """
+    jobs:
+      once: {command: sleep, args: [600]}
+      again: {command: sleep, args: [60], retries: {max: 1}}
+      alarm: {command: echo, requires: [{once: FAILED}]}
+    """
+    async with FakeJoblet() as joblet:
+        workflow = await joblet.run_workflow(text)
+        await pass_time(1)
+        joblet.engine.reboot()
+
+        ended = await joblet.workflow_ended(workflow)
+
+        assert ended.counts == Counts(3, completed=2, failed=1)
+
+
+async def test_an_attempt_that_never_began_is_made_again_and_shows_as_lost() -> None:
+    async with FakeJoblet(faults=Faults(1, CRASH, only=["engine.start"])) as joblet:
+        running = asyncio.create_task(joblet.run_workflow("jobs: {a: {command: echo}}"))
+        await joblet.faults.crashed.wait()
+        await joblet.crash()
+        workflow = await the_only_one(joblet)
+        assert workflow is not None
+
+        ended = await joblet.workflow_ended(workflow)
+
+        lost, made = joblet.jobs.of_workflow(workflow.id)
+        assert (lost.state, made.state) == (JobState.FAILED, JobState.COMPLETED)
+        assert lost.phase.reason == LOST_IN_SETUP  # type: ignore[union-attr]
+        assert ended.counts == Counts(1, completed=1)
+        assert joblet.workflows.jobs(workflow.id)[0].attempts == 1
+        running.cancel()
+
+
+async def test_a_workflow_whose_key_is_gone_is_given_up_with_the_reason() -> None:
+    async with FakeJoblet() as joblet:
+        workflow = await joblet.run_workflow("jobs: {a: {command: sleep, args: [600]}, b: {command: echo}}")
+        await pass_time(1)
+        await joblet.store.database.write("UPDATE workflows SET sealed = 'not ours'", ())
+        await joblet.restart()
+
+        found = joblet.workflows.get(workflow.id)
+
+        assert (found.state, found.reason) == (WorkflowState.FAILED, "its file cannot be read any more")
+        await pass_time(1)
+        assert {job.state for job in joblet.jobs.list()} == {JobState.STOPPED, JobState.COMPLETED}
+        assert [job.name for job in joblet.workflows.jobs(workflow.id)] == ["a", "b"]
+
+
+async def test_a_retry_that_was_waited_for_still_comes_after_a_restart() -> None:
+    async with FakeJoblet() as joblet:
+        workflow = await joblet.run_workflow('jobs: {a: {command: "false", retries: {max: 1, backoff: 60s}}}')
+        await pass_time(30)
+        await joblet.restart()
+
+        ended = await joblet.workflow_ended(workflow)
+
+        assert ended.counts == Counts(1, failed=1)
+        assert joblet.workflows.jobs(workflow.id)[0].attempts == 2
