@@ -82,9 +82,9 @@ async def test_every_job_of_a_workflow_ran_exactly_once_through_twenty_kills(
             assert after.workflow.completed_jobs == JOBS
             assert {job.status for job in after.jobs} == {"COMPLETED"}
             printed: Counter[tuple[str, bytes]] = Counter()
-            for job in await client.list_jobs():
-                for line in (await log_of(client, job.id)).splitlines():
-                    printed[job.name, line] += 1
+            for listed in await client.list_jobs():
+                for line in (await log_of(client, listed.id)).splitlines():
+                    printed[listed.name, line] += 1
             assert printed == {(f"job{number}", line): 1 for number in range(JOBS) for line in (b"ran", b"done")}
             by_name = {job.name: job for job in after.jobs}
             for job in after.jobs:

@@ -36,6 +36,11 @@ SAMPLES: dict[type[JobletError], JobletError] = {
         errors.LogPruned(JOB_ID, 4096),
         errors.LogDamaged(JOB_ID, f"{JOB_ID}.log.z", "block 3 does not match its checksum"),
         errors.NotAvailable("RunWorkflow"),
+        errors.WorkflowNotFound(JOB_ID),
+        errors.AmbiguousWorkflowId("f4", [JOB_ID, "f4000000-58cc-4372-a567-0e02b2c3d479"]),
+        errors.WorkflowNotRunning(JOB_ID, "COMPLETED"),
+        errors.InvalidWorkflow(["w.yaml:1:1: is empty; a workflow needs jobs", "w.yaml:2:1: unknown key"]),
+        errors.UnavailableInWorkflow(["w.yaml:3:5: jobs.a.volumes: volumes"]),
         errors.StorageFailed("database or disk is full"),
     )
 }

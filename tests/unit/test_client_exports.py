@@ -14,13 +14,14 @@ import joblet.client
 SOURCE = ast.parse(Path(joblet.client.__file__).read_text(encoding="utf-8"))
 
 PUBLIC = {
-    "AmbiguousJobId", "AsyncJobLog", "AsyncJobletClient", "BadAddress", "BadCredentials", "BadRequest",
-    "CgroupSetupFailed", "ClientError", "Credentials", "EngineUnavailable", "InvalidCommand", "InvalidLimit",
-    "InvalidRequest", "IsolationFailed", "Job", "JobLog", "JobNotFound", "JobNotRunning", "JobState", "JobStatus",
-    "JobletClient", "JobletError", "LogDamaged", "LogPruned", "NoAnswer",
-    "NotAllowed", "NotAvailable", "NotLinux", "ServerUnreachable",
-    "ShuttingDown", "SlowReader", "StoppedJob", "StorageFailed", "TooManyJobs", "Unauthenticated",
-    "UnexpectedAnswer", "Usage",
+    "AmbiguousJobId", "AmbiguousWorkflowId", "AsyncJobLog", "AsyncJobletClient", "BadAddress", "BadCredentials",
+    "BadRequest", "CgroupSetupFailed", "ClientError", "Credentials", "EngineUnavailable", "InvalidCommand",
+    "InvalidLimit", "InvalidRequest", "InvalidWorkflow", "IsolationFailed", "Job", "JobLog", "JobNotFound",
+    "JobNotRunning", "JobState", "JobStatus", "JobletClient", "JobletError", "LogDamaged", "LogPruned",
+    "NoAnswer", "NotAllowed", "NotAvailable", "NotLinux", "ServerUnreachable", "ShuttingDown", "SlowReader",
+    "StoppedJob", "StorageFailed", "TooManyJobs", "Unauthenticated", "UnavailableInWorkflow",
+    "UnexpectedAnswer", "Usage", "Workflow", "WorkflowJob", "WorkflowNotFound", "WorkflowNotRunning",
+    "WorkflowStatus",
 }  # fmt: skip
 
 

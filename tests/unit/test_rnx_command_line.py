@@ -79,9 +79,6 @@ def test_a_wrong_command_line_exits_with_2_and_points_at_the_help(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["run", "--workflow=pipeline.yaml"], "workflows are not yet available"),
-        (["list", "--workflow"], "workflows are not yet available"),
-        (["status", "--workflow", "a1b2c3d4"], "workflows are not yet available"),
         (["runtime", "list"], "rnx runtime is not yet available"),
         (["monitor"], "rnx monitor is not yet available"),
     ],

@@ -7,8 +7,7 @@ Runs in: pytest.
 import pytest
 
 from joblet.rnx.connection import GLOBAL_FLAGS
-from joblet.rnx.flags import BadUsage, HelpWanted, NotYet, Values, parse
-from joblet.rnx.list import VERB as LIST
+from joblet.rnx.flags import BadUsage, HelpWanted, Values, parse
 from joblet.rnx.log import VERB as LOG
 from joblet.rnx.run import VERB as RUN
 
@@ -114,10 +113,3 @@ def test_a_negative_limit_is_left_for_the_server_to_judge() -> None:
 def test_help_can_be_asked_for_anywhere_among_the_flags(argument: str) -> None:
     with pytest.raises(HelpWanted):
         parsed("--max-cpu=50", argument, "ls")
-
-
-def test_a_flag_that_is_not_there_yet_says_so() -> None:
-    with pytest.raises(NotYet, match="workflows are not yet available"):
-        parsed("--workflow=pipeline.yaml")
-    with pytest.raises(NotYet, match="workflows are not yet available"):
-        parse(["--workflow"], LIST.flags, Values(), stop_at_operand=False)

@@ -202,6 +202,7 @@ JobService: RunWorkflow(RunWorkflowRequest) RunWorkflowResponse
 JobService: GetWorkflowStatus(GetWorkflowStatusRequest) GetWorkflowStatusResponse
 JobService: ListWorkflows(ListWorkflowsRequest) ListWorkflowsResponse
 JobService: GetWorkflowJobs(GetWorkflowJobsRequest) GetWorkflowJobsResponse
+JobService: StopWorkflow(StopWorkflowRequest) StopWorkflowResponse
 RuntimeService: InstallRuntime(InstallRuntimeRequest) InstallRuntimeResponse
 RuntimeService: ListRuntimes(ListRuntimesRequest) ListRuntimesResponse
 RuntimeService: GetRuntimeInfo(GetRuntimeInfoRequest) GetRuntimeInfoResponse

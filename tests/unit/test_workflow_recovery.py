@@ -141,7 +141,7 @@ async def test_a_workflow_whose_key_is_gone_is_given_up_with_the_reason() -> Non
     async with FakeJoblet() as joblet:
         workflow = await joblet.run_workflow("jobs: {a: {command: sleep, args: [600]}, b: {command: echo}}")
         await pass_time(1)
-        await joblet.store.database.write("UPDATE workflows SET sealed = 'not ours'", ())
+        await joblet.database.write("UPDATE workflows SET sealed = 'not ours'", ())
         await joblet.restart()
 
         found = joblet.workflows.get(workflow.id)

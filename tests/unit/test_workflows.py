@@ -272,7 +272,7 @@ async def test_secrets_reach_the_job_and_nothing_else() -> None:
 
         assert await joblet.log(job) == b"https://hunter2@example.com\n"
         assert "***" in joblet.workflows.get(workflow.id).yaml
-        stored = "".join(map(str, joblet.store.database.read("SELECT * FROM workflows, jobs")))
+        stored = "".join(map(str, joblet.database.read("SELECT * FROM workflows, jobs")))
         for shown in (joblet.workflows.get(workflow.id).yaml, repr(job), stored, repr(joblet.journal.lines)):
             assert "hunter" not in shown
 

@@ -125,7 +125,7 @@ async def a_server(
     joblet = FakeJoblet(
         clock=SystemClock(), faults=faults, defaults=defaults, chunk_bytes=chunk_bytes, engine_wait_s=0.2
     )
-    server = Server(joblet.jobs, joblet.logs, options or WireOptions(), log)
+    server = Server(joblet.jobs, joblet.logs, joblet.workflows, options or WireOptions(), log)
     joblet.jobs.listen(server.health)
     with tempfile.TemporaryDirectory() as folder:
         certs = Path(folder)

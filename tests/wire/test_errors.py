@@ -283,7 +283,7 @@ async def test_calls_of_later_issues_say_that_they_are_not_available(
     authority: Authority, certificates: dict[str, Credentials], kind: str
 ) -> None:
     """UNIMPLEMENTED in plain words."""
-    async with a_server(authority) as served, served.client(certificates[kind]) as client:
-        answer = await refusal(client.ListWorkflows(pb.ListWorkflowsRequest()))
+    async with a_server(authority) as served, served.channel(certificates[kind]) as channel:
+        answer = await refusal(RuntimeServiceStub(channel).ListRuntimes(pb.ListRuntimesRequest()))
 
-    assert answer == (StatusCode.UNIMPLEMENTED, "running workflows is not yet available on this server")
+    assert answer == (StatusCode.UNIMPLEMENTED, "listing runtimes is not yet available on this server")

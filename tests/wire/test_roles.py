@@ -21,11 +21,12 @@ NO_ROLE = {
     "OU in capitals": "unknown role ADMIN (expected OU=admin or OU=viewer)",
     "two OUs": "the certificate's subject has several OUs: admin, viewer",
 }
-CHANGES = {"RunJob", "StopJob", "RunWorkflow", "InstallRuntime", "TestRuntime"}
+CHANGES = {"RunJob", "StopJob", "RunWorkflow", "StopWorkflow", "InstallRuntime", "TestRuntime"}
 OPERATION = {
     "RunJob": "run_job",
     "StopJob": "stop_job",
     "RunWorkflow": "run_workflow",
+    "StopWorkflow": "stop_workflow",
     "InstallRuntime": "install_runtime",
     "TestRuntime": "test_runtime",
 }

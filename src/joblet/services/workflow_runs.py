@@ -140,6 +140,7 @@ class WorkflowRuns:
         await asyncio.shield(self._task(self._stop(run)))
 
     def as_it_stands(self, run: Run) -> Workflow:
+        """How far it has come, or how it ended."""
         if run.workflow.ended_ns:
             return run.workflow
         return replace(run.workflow, state=run.schedule.state, counts=run.schedule.counts)

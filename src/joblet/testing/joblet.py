@@ -24,14 +24,14 @@ from cryptography.fernet import Fernet
 from joblet.domain.job import Ended, Job
 from joblet.domain.limits import MIB, Machine
 from joblet.domain.workflow.workflow import Workflow
-from joblet.ports import Clock
+from joblet.ports import Clock, JobStore
 from joblet.services.jobs import Jobs
 from joblet.services.logs import Logs
 from joblet.services.request import JobDefaults, JobRequest
 from joblet.services.workflow_check import check
 from joblet.services.workflow_runs import WorkflowRuns
 from joblet.services.workflows import Workflows
-from joblet.storage.jobs import JobStoreAdapter, JobStoreConfig, open_job_store
+from joblet.storage.jobs import JobStoreConfig, open_job_store
 from joblet.storage.secrets import Secrets
 from joblet.storage.workflows import WorkflowStoreAdapter
 from joblet.testing.clock import VirtualClock
@@ -49,7 +49,7 @@ class FakeJoblet:
     One server after another on one fake machine.
 
     Args:
-        store: Where jobs are kept; a database in memory when not given.
+        store: Where jobs are kept; a database in memory when not given, which workflows are in anyway.
         faults: Of the first server; those that `restart` and `crash` start have none.
 
     Attributes:
@@ -61,7 +61,7 @@ class FakeJoblet:
         self,
         *,
         engine: FakeEngine | None = None,
-        store: JobStoreAdapter | None = None,
+        store: JobStore | None = None,
         clock: Clock | None = None,
         faults: Faults | None = None,
         defaults: JobDefaults | None = None,
@@ -71,9 +71,10 @@ class FakeJoblet:
     ) -> None:
         self.clock = clock if clock is not None else VirtualClock()
         self.engine = engine if engine is not None else FakeEngine(clock=self.clock)
-        self._owns_store = store is None
-        self.store = store if store is not None else open_job_store(JobStoreConfig())
-        self._workflow_store = WorkflowStoreAdapter(self.store.database, Secrets(Fernet.generate_key()))
+        jobs_in_memory = open_job_store(JobStoreConfig())
+        self.database = jobs_in_memory.database
+        self.store: JobStore = store if store is not None else jobs_in_memory
+        self._workflow_store = WorkflowStoreAdapter(self.database, Secrets(Fernet.generate_key()))
         self.faults = faults if faults is not None else Faults()
         self.defaults = defaults if defaults is not None else JobDefaults()
         self.machine = machine
@@ -116,8 +117,7 @@ class FakeJoblet:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
-        if self._owns_store:
-            await self.store.close()
+        await self.database.close()
 
     async def serve(self) -> None:
         """Start to follow the engine; returns once it has answered, or this server is dead."""
