@@ -5,7 +5,7 @@ The scheduler of one workflow: events in, actions out.
        │  ▲                   ├────── failed ────────────────► FAILED
        │  │                   ├────── stopped ───────────────► STOPPED
        │  └── retried, lost ──┘
-       ├── given up ─────────────────────────────────────────► FAILED      (it waited for a retry when all was stopped)
+       ├── given up ─────────────────────────────────────────► FAILED      (stopped before it was tried again)
        └── canceled ─────────────────────────────────────────► CANCELED
 
 A job that waits for a retry, or for room on the machine, is PENDING. Nothing here is ever stored: after a crash,
@@ -255,7 +255,7 @@ class Schedule:
         node.attempts -= 1
         self._started -= 1
         if self.stopping:
-            return self._settle(self._cancel(node, STOPPED))
+            return self._settle(self._call_off(node))
         node.ready = True
         return [Start(name)]
 
@@ -269,20 +269,16 @@ class Schedule:
         return [Start(name)]
 
     def stop(self) -> Sequence[Action]:
-        """Start nothing any more, and stop what runs. A second one changes nothing."""
-        if self.stopping:
+        """Start nothing any more, and stop what runs. A second one, or one after the end, changes nothing."""
+        if self.stopping or self._finished:
             return ()
         self.stopping = True
         actions: list[Action] = []
         for name, node in self._nodes.items():
             if node.state is _S.RUNNING:
                 actions.append(Stop(name))
-            elif node.retrying:
-                # It has failed, and that it would have been tried again changes nothing about it.
-                self._step(node, _E.GIVEN_UP)
-                actions += self._end(node)
             elif node.state is _S.PENDING:
-                actions += self._cancel(node, STOPPED)
+                actions += self._call_off(node)
         return self._settle(actions)
 
     # What follows
@@ -308,6 +304,13 @@ class Schedule:
         node.because = because
         return [Cancel(node.definition.name, because), *self._end(node)]
 
+    def _call_off(self, node: Node) -> list[Action]:
+        if not node.attempts:
+            return self._cancel(node, STOPPED)
+        # It has failed, and that it would have been tried again changes nothing about it.
+        self._step(node, _E.GIVEN_UP)
+        return self._end(node)
+
     def _end(self, node: Node) -> list[Action]:
         """It has ended: decide those that wait for it, and so on down the graph."""
         actions: list[Action] = []
@@ -323,7 +326,7 @@ class Schedule:
                     actions.append(Start(other.definition.name))
                 elif not other.pending.truth:
                     self._step(other, _E.CANCELED)
-                    other.because = f"{node.definition.name} {node.state}"
+                    other.because = STOPPED if self.stopping else f"{node.definition.name} {node.state}"
                     actions.append(Cancel(other.definition.name, other.because))
                     rest.append(other)
         return actions
