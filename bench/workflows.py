@@ -28,7 +28,8 @@ from typing import Any, Final
 from measuring.report import judged, rounds_asked_for, show
 
 from joblet.domain.workflow.definition import Definition
-from joblet.domain.workflow.schedule import Finished, NodeState, Schedule, Start, WorkflowState
+from joblet.domain.workflow.schedule import Finished, Schedule, Start
+from joblet.domain.workflow.states import NodeState, WorkflowState
 from joblet.services.workflow_check import check
 from joblet.testing.clock import run
 from joblet.testing.joblet import FakeJoblet

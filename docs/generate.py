@@ -21,7 +21,7 @@ from joblet.api import roles, status
 from joblet.domain.errors import JobletError
 from joblet.domain.job import TRANSITIONS, JobState
 from joblet.domain.role import Role
-from joblet.domain.workflow import schedule
+from joblet.domain.workflow import states
 from joblet.rnx.main import VERBS as RNX_VERBS
 
 _REGION: Final = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end generated -->)", re.DOTALL)
@@ -34,7 +34,7 @@ def job_states() -> Iterator[str]:
 
 def workflow_job_states() -> Iterator[str]:
     """The same of a workflow's job, as the scheduler sees it."""
-    return _diagram(schedule.NodeState.PENDING, schedule.TRANSITIONS)
+    return _diagram(states.NodeState.PENDING, states.TRANSITIONS)
 
 
 def _diagram(first: str, transitions: Mapping[Any, Mapping[Any, Any]]) -> Iterator[str]:

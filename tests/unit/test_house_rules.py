@@ -31,9 +31,7 @@ MAY_IMPORT: Final[Mapping[str, frozenset[str]]] = {
     "joblet.domain": frozenset(),
     "joblet.ports": frozenset({"domain"}),
     "joblet.services": frozenset({"domain", "ports", "workflowfile", "yamlfile"}),
-    "joblet.statefolder": frozenset(),
-    "joblet.allocator": frozenset(),
-    "joblet.wire": frozenset(),
+    **dict.fromkeys(("joblet.statefolder", "joblet.allocator", "joblet.wire"), frozenset[str]()),
     **dict.fromkeys(("joblet.complaint", "joblet.servicemanager", "joblet.yamlkinds"), frozenset[str]()),
     "joblet.yamlfile": frozenset({"yamlkinds", "complaint"}),
     "joblet.configkeys": frozenset({"yamlkinds", "domain"}),
@@ -73,7 +71,7 @@ MAY_IMPORT: Final[Mapping[str, frozenset[str]]] = {
     ),
     "joblet.admin.serve": frozenset({"admin", "config", "complaint", "api.bootstrap"}),
     "joblet.testing": frozenset(
-        {"domain", "ports", "services", "storage", "logs", "engine", "statefolder", "workflowfile"}
+        ["domain", "ports", "services", "storage", "logs", "engine", "statefolder", "workflowfile"]
     ),
     "joblet.testing.cgroupfs": frozenset({"domain", "supervisor"}),  # it stands in for the supervisor's kernel
 }
@@ -83,9 +81,8 @@ THIRD_PARTY: Final[Mapping[str, frozenset[str]]] = {
     "joblet.wire": frozenset({"grpc", "google"}),
     "joblet.api": frozenset({"grpc", "grpc_health", "grpc_reflection", "google", "cryptography"}),
     "joblet.client": frozenset({"grpc", "google"}),
-    "joblet.pki": frozenset({"cryptography"}),
     **dict.fromkeys(("joblet.yamlfile", "joblet.workflowfile"), frozenset({"yaml"})),
-    "joblet.storage": frozenset({"cryptography"}),
+    **dict.fromkeys(("joblet.pki", "joblet.storage"), frozenset({"cryptography"})),
     "joblet.testing": frozenset({"pytest", "hypothesis", "cryptography"}),
 }
 

@@ -8,7 +8,7 @@ import pytest
 
 from joblet.domain.job import JobState
 from joblet.domain.reconcile import LOST_IN_SETUP
-from joblet.domain.workflow.schedule import Counts, WorkflowState
+from joblet.domain.workflow.states import Counts, WorkflowState
 from joblet.domain.workflow.workflow import Workflow
 from joblet.testing.clock import VirtualClock, pass_time
 from joblet.testing.engine import FakeEngine

@@ -6,21 +6,23 @@ import pytest
 
 from joblet.domain.workflow.definition import All, Any, Condition, Definition, Is, JobDefinition, Not, Outcome, Retries
 from joblet.domain.workflow.schedule import (
-    ENDS,
     LONGEST_BACKOFF_S,
     STOPPED,
-    TRANSITIONS,
     Action,
     Cancel,
-    Counts,
     Finished,
-    IllegalEvent,
-    NodeEvent,
-    NodeState,
     Retry,
     Schedule,
     Start,
     Stop,
+)
+from joblet.domain.workflow.states import (
+    ENDS,
+    TRANSITIONS,
+    Counts,
+    IllegalEvent,
+    NodeEvent,
+    NodeState,
     WorkflowState,
 )
 

@@ -23,17 +23,19 @@ from hypothesis.stateful import (
 from joblet.domain.workflow.definition import All, Any, Condition, Definition, Is, JobDefinition, Not, Outcome, Retries
 from joblet.domain.workflow.schedule import (
     Action,
-    Attempt,
     Cancel,
-    Counts,
     Finished,
-    NodeState,
     Retry,
     Schedule,
     Start,
     Stop,
-    WorkflowState,
     resume,
+)
+from joblet.domain.workflow.states import (
+    Attempt,
+    Counts,
+    NodeState,
+    WorkflowState,
 )
 
 S, W = NodeState, WorkflowState

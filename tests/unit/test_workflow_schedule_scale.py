@@ -10,16 +10,18 @@ import pytest
 
 from joblet.domain.workflow.definition import All, Condition, Definition, Is, JobDefinition, Outcome
 from joblet.domain.workflow.schedule import (
-    Attempt,
     Cancel,
-    Counts,
     Finished,
-    NodeState,
     Schedule,
     Start,
     Stop,
-    WorkflowState,
     resume,
+)
+from joblet.domain.workflow.states import (
+    Attempt,
+    Counts,
+    NodeState,
+    WorkflowState,
 )
 
 MANY: Final = 10_000

@@ -15,7 +15,7 @@ from joblet.domain.errors import (
     WorkflowNotRunning,
 )
 from joblet.domain.job import Ended, JobState
-from joblet.domain.workflow.schedule import Counts, WorkflowState
+from joblet.domain.workflow.states import Counts, WorkflowState
 from joblet.domain.workflow.workflow import Workflow
 from joblet.services.request import JobDefaults
 from joblet.testing.clock import SECOND_NS, VirtualClock, pass_time

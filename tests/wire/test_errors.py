@@ -5,6 +5,7 @@ Runs in: pytest. Source: API specification, "Error Handling".
 """
 
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from certificates import Authority, Credentials
@@ -17,6 +18,10 @@ from joblet.services.request import JobDefaults
 from joblet.testing.faults import Faults
 from joblet.testing.programs import runs_forever
 from joblet.wire import joblet_pb2 as pb
+from joblet.wire.joblet_pb2_grpc import RuntimeServiceStub
+
+if TYPE_CHECKING:
+    from joblet.wire.joblet_pb2_grpc import RuntimeServiceAsyncStub
 
 UNKNOWN = "f47ac10b-58cc-4372-a567-0e02b2c3d479"
 DANGEROUS = "invalid command: command contains dangerous characters"
@@ -284,6 +289,7 @@ async def test_calls_of_later_issues_say_that_they_are_not_available(
 ) -> None:
     """UNIMPLEMENTED in plain words."""
     async with a_server(authority) as served, served.channel(certificates[kind]) as channel:
-        answer = await refusal(RuntimeServiceStub(channel).ListRuntimes(pb.ListRuntimesRequest()))
+        runtimes = cast("RuntimeServiceAsyncStub", RuntimeServiceStub(channel))
+        answer = await refusal(runtimes.ListRuntimes(pb.ListRuntimesRequest()))
 
-    assert answer == (StatusCode.UNIMPLEMENTED, "listing runtimes is not yet available on this server")
+    assert answer == (StatusCode.UNIMPLEMENTED, "managing runtimes is not yet available on this server")

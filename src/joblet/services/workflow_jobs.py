@@ -7,7 +7,7 @@ Runs in: server loop. May not: do I/O.
 from joblet.domain.job import Ended, Job, JobState, Running
 from joblet.domain.reconcile import LOST_IN_SETUP
 from joblet.domain.workflow.definition import JobDefinition
-from joblet.domain.workflow.schedule import NodeState
+from joblet.domain.workflow.states import NodeState
 from joblet.domain.workflow.workflow import WorkflowJob
 from joblet.services.request import JobRequest
 

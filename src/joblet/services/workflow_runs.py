@@ -20,17 +20,15 @@ from joblet.domain.job import Job, JobId
 from joblet.domain.workflow.definition import Definition, JobDefinition
 from joblet.domain.workflow.schedule import (
     Action,
-    Attempt,
     Cancel,
     Finished,
-    NodeState,
     Retry,
     Schedule,
     Start,
     Stop,
-    WorkflowState,
     resume,
 )
+from joblet.domain.workflow.states import Attempt, NodeState, WorkflowState
 from joblet.domain.workflow.workflow import Workflow, WorkflowId, WorkflowJob
 from joblet.ports import Clock, Journal, StoredWorkflow, WorkflowStore
 from joblet.services.jobs import Jobs

@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from typing import Final, cast
 
-from joblet.domain.workflow.schedule import Counts, WorkflowState
+from joblet.domain.workflow.states import Counts, WorkflowState
 from joblet.domain.workflow.workflow import Workflow, WorkflowId, WorkflowJob
 from joblet.ports import StoredWorkflow
 from joblet.storage.database import Database, Value

@@ -1,13 +1,6 @@
 """
 The scheduler of one workflow: events in, actions out.
 
-    PENDING ── started ──► RUNNING ── completed ─────────────► COMPLETED
-       │  ▲                   ├────── failed ────────────────► FAILED
-       │  │                   ├────── stopped ───────────────► STOPPED
-       │  └── retried, lost ──┘
-       ├── given up ─────────────────────────────────────────► FAILED      (stopped before it was tried again)
-       └── canceled ─────────────────────────────────────────► CANCELED
-
 A job that waits for a retry, or for room on the machine, is PENDING. Nothing here is ever stored: after a crash,
 `resume` makes the same machine from the attempts that were recorded. So what happens follows from the set of facts
 alone, not from when they were told.
@@ -17,78 +10,28 @@ Source: docs/contributors.md, "Workflows"; API specification, "Workflow API".
 """
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
 from joblet.domain.workflow.condition import Pending
 from joblet.domain.workflow.definition import Definition, JobDefinition, Outcome
+from joblet.domain.workflow.states import (
+    ENDS,
+    TRANSITIONS,
+    Attempt,
+    Counts,
+    IllegalEvent,
+    NodeEvent,
+    NodeState,
+    WorkflowState,
+)
 
 LONGEST_BACKOFF_S: Final = 3600.0
 STOPPED: Final = "the workflow was stopped"
 
 
-class NodeState(StrEnum):
-    """Where a job of a workflow stands."""
-
-    PENDING = "PENDING"
-    RUNNING = "RUNNING"
-    COMPLETED = "COMPLETED"
-    FAILED = "FAILED"
-    STOPPED = "STOPPED"
-    CANCELED = "CANCELED"
-
-
-class NodeEvent(StrEnum):
-    """What can happen to a job of a workflow."""
-
-    STARTED = "been started"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    RETRIED = "failed and is tried again"
-    GIVEN_UP = "failed and is not tried again after all"
-    STOPPED = "been stopped"
-    LOST = "never begun"
-    CANCELED = "been canceled"
-
-
-class WorkflowState(StrEnum):
-    """Where a workflow stands."""
-
-    PENDING = "PENDING"
-    RUNNING = "RUNNING"
-    COMPLETED = "COMPLETED"
-    FAILED = "FAILED"
-    CANCELED = "CANCELED"
-    STOPPED = "STOPPED"
-
-
 _S, _E = NodeState, NodeEvent
-
-TRANSITIONS: Final[Mapping[NodeState, Mapping[NodeEvent, NodeState]]] = {
-    _S.PENDING: {_E.STARTED: _S.RUNNING, _E.CANCELED: _S.CANCELED, _E.GIVEN_UP: _S.FAILED},
-    _S.RUNNING: {
-        _E.COMPLETED: _S.COMPLETED,
-        _E.FAILED: _S.FAILED,
-        _E.RETRIED: _S.PENDING,
-        _E.STOPPED: _S.STOPPED,
-        _E.LOST: _S.PENDING,
-    },
-    _S.COMPLETED: {},
-    _S.FAILED: {},
-    _S.STOPPED: {},
-    _S.CANCELED: {},
-}
-
-ENDS: Final = frozenset(state for state, events in TRANSITIONS.items() if not events)
-
-
-class IllegalEvent(Exception):
-    """The event cannot happen to this job now; nothing has changed."""
-
-    def __init__(self, name: str, state: NodeState, event: str) -> None:
-        super().__init__(f"{name} is {state} and cannot have {event}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,29 +73,6 @@ class Finished:
 
 
 Action = Start | Stop | Cancel | Retry | Finished
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """How many jobs there are, and how many ended how; stopped ones count as canceled."""
-
-    total: int
-    completed: int = 0
-    failed: int = 0
-    canceled: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """
-    A recorded fact: a job was started.
-
-    Args:
-        state: How it ended (COMPLETED, FAILED or STOPPED), or RUNNING.
-    """
-
-    name: str
-    state: NodeState
 
 
 @dataclass(slots=True)

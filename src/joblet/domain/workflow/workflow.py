@@ -8,7 +8,7 @@ Source: API specification, "Workflow Messages".
 from dataclasses import dataclass, field
 from typing import NewType
 
-from joblet.domain.workflow.schedule import Counts, WorkflowState
+from joblet.domain.workflow.states import Counts, WorkflowState
 
 WorkflowId = NewType("WorkflowId", str)
 
