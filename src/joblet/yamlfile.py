@@ -11,6 +11,7 @@ Source: YAML 1.2.2 (as far as PyYAML, a YAML 1.1 parser, agrees with it).
 
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -178,7 +179,8 @@ def _nodes_of(text: str) -> yaml.Node | None:
         return yaml.compose(text, Loader=_FastLoader)
     except yaml.MarkedYAMLError:
         if len(text) <= MAX_BYTES:
-            yaml.compose(text, Loader=_PythonLoader)  # for its words
+            with suppress(ValueError, OverflowError):  # PyYAML 6 lets chr() fail on "\UFFFFFFFF"
+                yaml.compose(text, Loader=_PythonLoader)  # for its words
         raise
 
 
@@ -187,6 +189,28 @@ def _problem_after(before: str, what: str, allowed: str = "") -> Problem:
 
 
 _OF_THE_FILE: Final = re.compile(r"\b(alias|anchor|handle) (?:'[^']*'|\"[^\"]*\")")
+
+
+# What PyYAML says, and what a user can do something with.
+_PLAINLY: Final[Mapping[str, str]] = {
+    "mapping values are not allowed here": (
+        "a ': ' cannot stand here; a value that holds one needs quotes, and each key a ':' with a space after it"
+    ),
+    "found undefined alias": "an alias needs an anchor before it; put a value that begins with * in quotes",
+}
+_TOKEN: Final = re.compile(r"'?(<[a-z ]+>)'?")
+_TOKENS: Final[Mapping[str, str]] = {
+    "<stream end>": "the end of the file",
+    "<block end>": "the end of the block",
+    "<block mapping start>": "a mapping with another indentation",
+    "<block sequence start>": "a list with another indentation",
+    "<document start>": "---",
+    "<document end>": "...",
+    "<scalar>": "a value",
+    "<alias>": "an alias",
+    "<anchor>": "an anchor",
+    "<tag>": "a tag",
+}
 
 
 def _syntax_problem(error: yaml.MarkedYAMLError, quote: bool) -> Problem:
@@ -199,8 +223,14 @@ def _syntax_problem(error: yaml.MarkedYAMLError, quote: bool) -> Problem:
         words = "a second document begins here; only one is allowed"
     elif error.context and error.problem:
         words = f"{error.problem}, {error.context}"
+        if error.context_mark and error.context_mark.line + 1 != line:
+            words += f" that begins on line {error.context_mark.line + 1}"
+    words = _TOKEN.sub(lambda match: _TOKENS.get(match[1], match[0]), words).replace("end of stream", "end of the file")
     if not quote:
         words = _OF_THE_FILE.sub(r"\1", words)
+    if "cannot start any token" in words or words.endswith("while scanning an alias"):
+        words += "; put a value that begins with it in quotes"
+    words = _PLAINLY.get(words, words)
     return Problem(line, column, "", f"is not YAML: {words}")
 
 

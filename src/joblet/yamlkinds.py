@@ -29,7 +29,8 @@ class Scalar:
 
     def __str__(self) -> str:
         shown = self.text if len(self.text) <= 60 else f"{self.text[:57]}..."
-        return f'"{shown}"' if self.quoted else repr(shown)[1:-1]
+        escaped = repr(shown)[1:-1]
+        return f'"{escaped}"' if self.quoted else escaped
 
 
 class NotAllowed(ValueError):
@@ -260,8 +261,12 @@ class Text:
 
     def parse(self, scalar: Scalar) -> str:
         """See `Kind.parse`."""
-        if not scalar.text or len(scalar.text) > self.most or "\0" in scalar.text:
-            raise NotAllowed("is empty" if not scalar.text else f"{scalar} is not {self.what}")
+        if not scalar.text:
+            raise NotAllowed("is empty")
+        if "\0" in scalar.text:
+            raise NotAllowed(f"{scalar} contains a NUL character")
+        if len(scalar.text) > self.most:
+            raise NotAllowed(f"{scalar} is longer than {self.most} characters")
         if self.check is not None:
             try:
                 self.check(scalar.text)

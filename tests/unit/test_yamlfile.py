@@ -185,9 +185,14 @@ DURATION = "(allowed: a duration such as 100ms, 30s, 5m or 1h30m, from 100ms to 
         ("jobs:\n\tmost: 7\n", "f.yml:2:1: is not YAML: a tab cannot indent; YAML allows only spaces there"),
         (
             "jobs: {most: 7\n",
-            "f.yml:2:1: is not YAML: expected ',' or '}', but got '<stream end>', while parsing a flow mapping",
+            "f.yml:2:1: is not YAML: expected ',' or '}', but got the end of the file, while parsing a flow mapping"
+                " that begins on line 1",
         ),
-        ("a: b: c\n", "f.yml:1:5: is not YAML: mapping values are not allowed here"),
+        (
+                "a: b: c\n",
+                "f.yml:1:5: is not YAML: a ': ' cannot stand here; a value that holds one needs quotes,"
+                " and each key a ':' with a space after it",
+            ),
         ("name: *nobody\n", "f.yml:1:7: is not YAML: found undefined alias 'nobody'"),
         ("name: a\n---\nname: b\n", "f.yml:2:1: is not YAML: a second document begins here; only one is allowed"),
         ("name: a\0b\n", "f.yml:1:8: the character U+0000 must not stand in a YAML file"),

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 
 from joblet.domain.workflow.environment import shown_circle
 from joblet.domain.workflow.graph import Possibility, circles
+from joblet.workflowfile.keys import EXPRESSION
 from joblet.workflowfile.nodes import Nodes, path_of
 from joblet.workflowfile.requires import Reference, Requirements
 from joblet.yamlkinds import Scalar
@@ -56,7 +57,8 @@ def _existing(nodes: Nodes, name: str, required: Requirements, jobs: Collection[
         if other == name:
             what = "a job cannot require itself"
         else:
-            near = nodes.suggestion(other, jobs)
+            others = [each for each in jobs if each != name]
+            near = nodes.suggestion(other, others if reference.offset is not None else [EXPRESSION, *others])
             what = f"there is no job {Scalar(other)}{f'; did you mean {near}?' if near else ''}"
         nodes.add(reference.node, _where(name), what, offset=reference.offset)
     return found

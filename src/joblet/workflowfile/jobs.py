@@ -12,15 +12,15 @@ from typing import Any, Final
 import yaml
 
 from joblet.domain.errors import InvalidCommand, InvalidLimit
-from joblet.domain.job import check_command
+from joblet.domain.job import DANGEROUS, check_command
 from joblet.domain.limits import MIB, Limits, Machine, check
 from joblet.domain.workflow.definition import JobDefinition, Retries
 from joblet.workflowfile import keys
-from joblet.workflowfile.nodes import Nodes, path_of, place_of
+from joblet.workflowfile.nodes import Nodes, is_mapping, path_of, place_of
 from joblet.workflowfile.requires import Requirements, read_requires
 from joblet.workflowfile.variables import Variables, read_variables
 from joblet.yamlfile import Problem, is_null
-from joblet.yamlkinds import Kind
+from joblet.yamlkinds import Kind, Scalar
 
 _ATTRIBUTES: Final = {
     "max_cpu": "cpu_max_percent",
@@ -55,11 +55,11 @@ class JobOfFile:
 def read_job(nodes: Nodes, key: yaml.Node, node: yaml.Node, where: str, machine: Machine | None) -> JobOfFile:
     """The job at `node`; what is wrong with it is a problem in `nodes`, and left out."""
     before = len(nodes.problems)
-    fields = nodes.fields(node, where, keys.JOB)
+    fields = nodes.fields(node, where, keys.JOB, keys.HOMES_IN_JOB)
     attributes: dict[str, Any] = {}
     if "command" in fields:
         attributes |= _command(nodes, fields, where)
-    elif isinstance(node, yaml.MappingNode) or is_null(node):
+    elif is_mapping(node) or is_null(node):
         nodes.add(key, where, "has no command")
     single: tuple[tuple[str, str, Kind], ...] = (
         ("workdir", "work_dir", keys.WORK_DIR),
@@ -102,9 +102,17 @@ def _command(nodes: Nodes, fields: Mapping[str, yaml.Node], where: str) -> dict[
     if command is not None:
         try:
             check_command(str(command), ())
-        except InvalidCommand as error:
-            nodes.add(fields["command"], inside, str(error))
+        except InvalidCommand:
+            nodes.add(fields["command"], inside, *_not_a_command(str(command)))
     return {"command": command, "args": tuple(args)}
+
+
+def _not_a_command(command: str) -> tuple[str, str]:
+    """Why the server would refuse it, and what may stand there."""
+    if strange := next((each for each in command if each in DANGEROUS), ""):
+        what = f"holds {Scalar(strange)}, which only a shell understands; run sh with args for that"
+        return what, ""
+    return "is blank", keys.COMMAND.allowed
 
 
 def _resources(nodes: Nodes, node: yaml.Node, where: str, machine: Machine | None) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def _check_cores(cores: str) -> None:
     try:
         core_ranges(cores)
     except InvalidLimit:
-        raise ValueError("is no such list") from None
+        raise ValueError("is no list of cores") from None
 
 
 def _check_upload(path: str) -> None:
@@ -69,10 +69,17 @@ RETRIES: Final[Mapping[str, Kind]] = {
     "max": Integer(0, 100),
     "backoff": Duration(0.001, 3600.0, zero="no wait"),
 }
+# Where a key belongs that stands a level too high.
+HOMES_AT_TOP: Final[Mapping[str, str]] = {name: f"jobs.<name>.{name}" for name in JOB}
+HOMES_IN_JOB: Final[Mapping[str, str]] = {
+    **{name: f"resources.{name}" for name in RESOURCES},
+    **{name: f"retries.{name}" for name in RETRIES},
+    "files": "uploads.files",
+}
 COMMAND: Final = Text("the path or name of a program", most=MAX_TEXT)
 WORK_DIR: Final = Text("the path of a folder in the job")
 TIMEOUT: Final = Duration(0.1, 365 * 24 * 3600.0, zero="the default")
 CONTINUE_ON_FAILURE: Final = Choice(("true", "false"))
 NAME: Final = Text("a name", most=255)
-UPLOAD: Final = Text("a path in the folder of the workflow", _check_upload)
+UPLOAD: Final = Text("a path inside the folder of the workflow, without '..'", _check_upload)
 OUTCOME: Final = Choice(tuple(Outcome))

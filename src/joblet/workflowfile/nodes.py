@@ -9,7 +9,8 @@ Source: YAML 1.2.2 (as far as libyaml, a YAML 1.1 parser, agrees with it).
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Final
 
 import yaml
@@ -22,6 +23,7 @@ _TAGS: Final = frozenset(
 )
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _HIDDEN_TAG: Final = "has a tag; tags are not allowed"
+_NO_HOMES: Final[Mapping[str, str]] = {}
 _SUGGESTIONS: Final = 100  # each compares a word with all that are known; nobody is shown more problems
 _KNOWN_COMPARED: Final = 500
 
@@ -35,6 +37,7 @@ class Nodes:
 
     def __init__(self, text: str) -> None:
         self.problems: list[Problem] = []
+        self._places: dict[int, yaml.Node] = {}  # by the index of the problem
         self._text = text
         self._taken = 0
         self._suggestions = 0
@@ -53,7 +56,13 @@ class Nodes:
             return
         self._take(len(node.value))
         first_lines: dict[str, int] = {}
+        end = node.start_mark.index
         for key, value in node.value:
+            if key.start_mark.index < end:
+                # It could bring a secret into every message about what is under it.
+                self.add(node, where, "has an alias as a key; write the key out")
+                continue
+            end = max(key.end_mark.index, value.end_mark.index if not _is_before(value, key) else 0)
             if not isinstance(key, yaml.ScalarNode):
                 self.add(key, where, f"a key must be a word, not {describe(key)}")
                 continue
@@ -71,14 +80,18 @@ class Nodes:
                 first_lines[name] = key.start_mark.line + 1
                 yield name, key, value
 
-    def fields(self, node: yaml.Node, where: str, allowed: Collection[str]) -> Mapping[str, yaml.Node]:
-        """The values of a mapping that may hold only these keys."""
+    def fields(
+        self, node: yaml.Node, where: str, allowed: Collection[str], homes: Mapping[str, str] = _NO_HOMES
+    ) -> Mapping[str, yaml.Node]:
+        """The values of a mapping that may hold only these keys; `homes` has the right places of others."""
         found: dict[str, yaml.Node] = {}
         for name, key, value in self.mapping(node, where, f"a mapping with the keys {', '.join(allowed)}"):
             if name in allowed:
                 found[name] = value
             elif near := self.suggestion(name, allowed):
                 self.add(key, path_of(where, name), f"unknown key; did you mean {near}?")
+            elif name in homes:
+                self.add(key, path_of(where, name), f"unknown key here; did you mean {homes[name]}?")
             else:
                 self.add(key, path_of(where, name), "unknown key", ", ".join(allowed))
         return found
@@ -98,15 +111,16 @@ class Nodes:
             secret: Whether nothing that stands there may be in a message.
         """
         if not isinstance(node, yaml.ScalarNode):
-            self.add(node, where, f"must be a single value, not {describe(node)}", allowed)
+            what = f"must be a single value, not {describe(node)}"
         elif is_null(node):
-            self.add(node, where, "has no value", allowed)
+            what = "has no value"
         elif node.tag not in _TAGS:
-            self.add(node, where, _HIDDEN_TAG if secret else _tagged(node), allowed)
+            what = _HIDDEN_TAG if secret else _tagged(node)
         elif not node.value.isascii() and _SURROGATE.search(node.value):
-            self.add(node, where, "holds half of a surrogate pair, which is no character", allowed)
+            what = "holds half of a surrogate pair, which is no character"
         else:
             return scalar_of(node)
+        self.add(node, where, what, allowed, secret=secret)
         return None
 
     def value(self, node: yaml.Node, where: str, kind: Kind) -> object:
@@ -119,17 +133,36 @@ class Nodes:
                 self.add(node, where, str(error), kind.allowed)
         return None
 
-    def add(self, node: yaml.Node, where: str, what: str, allowed: str = "", offset: int | None = None) -> None:
+    def add(
+        self,
+        node: yaml.Node,
+        where: str,
+        what: str,
+        allowed: str = "",
+        offset: int | None = None,
+        *,
+        secret: bool = False,
+    ) -> None:
         """
         A problem at a node.
 
         Args:
             offset: Characters of a single value before the place that is meant; None for where the node begins.
+            secret: Whether the words show nothing of the node, so that `hide` leaves them.
         """
         line, column = place_of(node)
         if offset is not None and isinstance(node, yaml.ScalarNode):
             column += self._column(node, offset)
+        if not secret:
+            self._places[len(self.problems)] = node
         self.problems.append(Problem(line, column, where, what, allowed))
+
+    def hide(self, secrets: Iterable[yaml.Node]) -> None:
+        """Take out of the problems what stands at these nodes: an alias can bring a secret to any place."""
+        hidden = {id(node) for node in secrets}
+        for index, node in self._places.items():
+            if id(node) in hidden:
+                self.problems[index] = replace(self.problems[index], what="cannot have a secret as its value")
 
     def suggestion(self, word: str, known: Collection[str]) -> str:
         """What a user most likely meant; empty when nothing is near, or too much has been compared already."""
@@ -155,9 +188,9 @@ class Nodes:
     ) -> bool:
         if not isinstance(node, wanted):
             found = "a single value" if secret and isinstance(node, yaml.ScalarNode) else describe(node)
-            self.add(node, where, f"must be {what}, not {found}", holds)
+            self.add(node, where, f"must be {what}, not {found}", holds, secret=secret)
         elif node.tag not in _TAGS:
-            self.add(node, where, _HIDDEN_TAG if secret else _tagged(node), holds)
+            self.add(node, where, _HIDDEN_TAG if secret else _tagged(node), holds, secret=secret)
         else:
             return False
         return True
@@ -168,6 +201,11 @@ class Nodes:
             raise Bomb
 
 
+def is_mapping(node: yaml.Node) -> bool:
+    """Whether `Nodes.mapping` takes it."""
+    return isinstance(node, yaml.MappingNode) and node.tag in _TAGS
+
+
 def place_of(node: yaml.Node) -> tuple[int, int]:
     """Line and column of a node, counted from 1."""
     mark = node.start_mark
@@ -176,9 +214,15 @@ def place_of(node: yaml.Node) -> tuple[int, int]:
 
 def path_of(where: str, name: str) -> str:
     """The dotted path of a key, which may hold anything, terminal sequences too."""
-    shown = str(Scalar(name))
+    shown = str(Scalar(name)) or '""'
     return f"{where}.{shown}" if where else shown
 
 
 def _tagged(node: yaml.Node) -> str:
-    return f"has the tag {Scalar(node.tag)}; tags are not allowed"
+    tag = f"!!{node.tag.removeprefix(STANDARD_TAG)}" if node.tag.startswith(STANDARD_TAG) else node.tag
+    return f"has the tag {Scalar(tag)}; tags are not allowed"
+
+
+def _is_before(node: yaml.Node, other: yaml.Node) -> bool:
+    """It is an alias, for something further up."""
+    return bool(node.start_mark.index < other.end_mark.index)

@@ -20,12 +20,12 @@ import yaml
 
 from joblet.domain.limits import Machine
 from joblet.domain.workflow.definition import All, Definition
-from joblet.domain.workflow.environment import NOTHING, Level, Resolver, TooMuch
+from joblet.domain.workflow.environment import NOTHING, Resolver, TooMuch
 from joblet.workflowfile import keys
 from joblet.workflowfile.dependencies import check_dependencies
 from joblet.workflowfile.jobs import JobOfFile, read_job
 from joblet.workflowfile.masking import masked
-from joblet.workflowfile.nodes import Bomb, Nodes, path_of
+from joblet.workflowfile.nodes import Bomb, Nodes, is_mapping, path_of
 from joblet.workflowfile.variables import read_variables, resolve
 from joblet.yamlfile import MAX_NODES, Problem, YamlInvalid, compose, in_order, is_null, read_bytes
 
@@ -78,11 +78,13 @@ def parse(content: bytes, name: str | Path, machine: Machine | None = None) -> W
     try:
         definition = reading.workflow(root)
     except Bomb:
+        # Alone: which of the values in the other problems are secrets is not known yet.
         what = f"holds more than {MAX_NODES} values, each alias counted with all that it stands for"
-        nodes.problems.append(Problem(0, 0, "", what))
+        raise YamlInvalid(name, (Problem(0, 0, "", what),)) from None
     except TooMuch as error:
         nodes.problems.append(Problem(0, 0, "", str(error)))
     if nodes.problems or definition is None:
+        nodes.hide(reading.secrets)
         raise YamlInvalid(name, in_order(nodes.problems))
     mark = _BOM if content.startswith(_BOM.encode()) else ""
     return WorkflowFile(definition, tuple(reading.unavailable), mark + masked(text, reading.secrets))
@@ -104,16 +106,19 @@ class _Reading:
         if root is None or is_null(root):
             nodes.problems.append(Problem(0, 0, "", "is empty; a workflow needs jobs"))
             return None
-        fields = nodes.fields(root, "", keys.TOP)
+        fields = nodes.fields(root, "", keys.TOP, keys.HOMES_AT_TOP)
         variables = read_variables(nodes, fields, "")
         self.secrets += variables.secrets
+        jobs = self._jobs(fields["jobs"]) if "jobs" in fields else {}
+        secrets = {id(node) for node in self.secrets}
+        for each in (variables, *(job.variables for job in jobs.values())):
+            each.hide(secrets)
         top = resolve(nodes, self._resolver, variables, NOTHING)
         if "jobs" not in fields:
-            if isinstance(root, yaml.MappingNode):
+            if is_mapping(root):
                 nodes.problems.append(Problem(0, 0, "jobs", "is missing; a workflow needs jobs"))
             return None
-        jobs = self._jobs(fields["jobs"])
-        levels = {name: self._level(job, top) for name, job in jobs.items()}
+        levels = {name: resolve(nodes, self._resolver, job.variables, top) for name, job in jobs.items()}
         requirements = {name: job.requirements for name, job in jobs.items() if job.requirements is not None}
         lenient = {name for name, job in jobs.items() if job.attributes.get("continue_on_failure")}
         dependencies = check_dependencies(nodes, requirements, jobs, lenient)
@@ -150,8 +155,5 @@ class _Reading:
                 nodes.add(key, where, "is no name for a job", keys.JOB_NAMES)
             jobs[name] = read_job(nodes, key, value, where, self._machine)
             self.unavailable += jobs[name].unavailable
+            self.secrets += jobs[name].variables.secrets
         return jobs
-
-    def _level(self, job: JobOfFile, top: Level) -> Level:
-        self.secrets += job.variables.secrets
-        return resolve(self._nodes, self._resolver, job.variables, top)

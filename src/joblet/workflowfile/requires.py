@@ -13,6 +13,7 @@ from joblet.domain.workflow.definition import All, Condition, Is, Outcome
 from joblet.domain.workflow.expression import InvalidExpression, parse
 from joblet.workflowfile.keys import EXPRESSION, OUTCOME
 from joblet.workflowfile.nodes import Nodes
+from joblet.yamlfile import is_null
 
 _ITEMS = "items such as - build: COMPLETED, or - expression: a=COMPLETED AND b=FAILED"
 _ITEM = f"a job and one of {', '.join(Outcome)}, or expression and an expression"
@@ -54,6 +55,8 @@ def read_requires(nodes: Nodes, node: yaml.Node, where: str) -> Requirements:
     found = Requirements(node)
     first_lines: dict[Is, int] = {}
     for item in nodes.items(node, where, _ITEMS):
+        if is_null(item) or (isinstance(item, yaml.MappingNode) and not item.value):
+            nodes.add(item, where, "is empty", _ITEM)
         for name, key, value in nodes.mapping(item, where, _ITEM):
             if name == EXPRESSION:
                 _read_expression(nodes, value, where, found)

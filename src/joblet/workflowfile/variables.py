@@ -7,7 +7,8 @@ Runs in: server loop, command lines. May not: do I/O.
 Source: API specification, "Workflow API", "RunJob".
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import yaml
@@ -20,6 +21,7 @@ from joblet.workflowfile.nodes import Nodes, path_of
 PLAIN = "environment"
 SECRET = "secret_environment"
 _MAP = "a mapping of names and values"
+_NAME_END = re.compile("[=\0]")
 
 
 @dataclass(slots=True)
@@ -34,6 +36,12 @@ class Variables:
         """What stands in the file as the values of secrets."""
         return [self.places[name][0] for name, value in self.own.items() if value.secret]
 
+    def hide(self, secrets: Collection[int]) -> None:
+        """Make a secret of each variable whose value is an alias for one; `secrets` are the ids of nodes."""
+        for name, (node, _) in self.places.items():
+            if id(node) in secrets:
+                self.own[name] = Value(self.own[name].text, secret=True)
+
 
 def read_variables(nodes: Nodes, fields: Mapping[str, yaml.Node], where: str) -> Variables:
     """The variables in the two maps among `fields`; what is wrong is a problem in `nodes`, and left out."""
@@ -46,7 +54,8 @@ def read_variables(nodes: Nodes, fields: Mapping[str, yaml.Node], where: str) ->
 
 def _read_map(nodes: Nodes, node: yaml.Node, where: str, found: Variables, *, secret: bool) -> None:
     for name, key, value in nodes.mapping(node, where, _MAP, secret=secret):
-        inside = path_of(where, name)
+        # NAME=value as a key: of a secret only the name may be shown.
+        inside = path_of(where, _NAME_END.split(name, 1)[0] + "=..." if secret and _NAME_END.search(name) else name)
         if name in found.own:
             nodes.add(key, inside, f"is in {PLAIN} too; a variable is either secret or not")
             continue
@@ -54,8 +63,11 @@ def _read_map(nodes: Nodes, node: yaml.Node, where: str, found: Variables, *, se
         text = scalar.text if scalar else ""
         try:
             check_environment(SECRET if secret else PLAIN, {name: text})
-        except InvalidRequest as error:
-            nodes.add(key, inside, str(error))
+        except InvalidRequest:
+            if not name or _NAME_END.search(name):
+                nodes.add(key, inside, "is no name for a variable", "anything without = and NUL, not empty")
+            else:
+                nodes.add(value, inside, "contains a NUL character", secret=True)
         # Also what is no value, so that a reference to it is not one to nothing.
         found.own[name] = Value(text, secret)
         found.places[name] = value, inside
@@ -75,5 +87,5 @@ def resolve(nodes: Nodes, resolver: Resolver, variables: Variables, inherited: L
         if fault.unknown:
             near = nodes.suggestion(fault.unknown, level.values)
             what = f"refers to {fault.unknown}, which is not defined{f'; did you mean {near}?' if near else ''}"
-        nodes.add(node, where, what)
+        nodes.add(node, where, what, secret=variables.own[fault.name].secret)
     return level

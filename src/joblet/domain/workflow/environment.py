@@ -218,6 +218,8 @@ def _circle(first: str, path: _Path, resolved: dict[str, Value]) -> Fault:
         names.append(name)
         resolved[name] = Value("", secret=False)
     names.reverse()
+    if names == [first]:
+        return Fault(first, f"refers to itself, and there is no {first} to inherit")
     return Fault(first, f"refers to itself: {shown_circle([*names, first])}")
 
 

@@ -27,6 +27,7 @@ MAX_DEPTH: Final = 100  # parentheses and NOTs around one operand
 _TOKEN: Final = re.compile(r"\s*(?:([A-Za-z0-9][A-Za-z0-9._-]*)|(!=|[=(),])|(\S)|$)")
 _OUTCOMES: Final = {spelt: word for word in Outcome for spelt in (word.value, word.value.lower())}
 _ALLOWED: Final = ", ".join(Outcome)
+_INSTEAD: Final = {"&": "AND", "|": "OR", "!": "NOT"}
 
 
 class InvalidExpression(ValueError):
@@ -88,7 +89,8 @@ def _tokens(text: str) -> Iterator[_Token]:
         word, sign, strange = match.groups()
         start = match.end() - len(word or sign or strange or "")
         if strange:
-            raise InvalidExpression(f"{strange!r:.20} cannot stand in an expression", start)
+            instead = f"; write {_INSTEAD[strange]}" if strange in _INSTEAD else ""
+            raise InvalidExpression(f"{strange!r} cannot stand in an expression{instead}", start)
         yield _Token(word or sign or "", start, word is not None)
         if not (word or sign):
             return

@@ -165,7 +165,10 @@ class Possibility:
             return ""
         if len(words) == 1:
             return f"{word} never holds"
-        return f"{', '.join(words[:-1])} and {words[-1]} contradict each other"
+        why = f"{', '.join(words[:-1])} and {words[-1]} contradict each other"
+        if job in self.lenient:
+            why += f" ({job} has continue_on_failure: COMPLETED holds when it fails, too)"
+        return why
 
     def _searched(self, names: Sequence[str], parts: Sequence[tuple[Condition, bool]]) -> bool:
         """Backtracking over the ends of `names`: whether some choice fulfils the parts, or the budget is spent."""
