@@ -10,18 +10,23 @@ from joblet.logs.files import FileLogKeeper, LogFiles
 from joblet.logs.kept import fresh_name
 from joblet.logs.reader import FileLogStore
 from joblet.logs.times import TimeIndex
-from joblet.ports import Engine, JobStore
+from joblet.ports import Engine, JobStore, WorkflowStore
 from joblet.statefolder import StateFolder
+from joblet.storage.database import Database
 from joblet.storage.jobs import JobStoreConfig, open_job_store
+from joblet.storage.secrets import secrets_in
+from joblet.storage.workflows import WorkflowStoreAdapter
 from joblet.testing.clock import VirtualClock
 from joblet.testing.contracts import engine as engine_contract
 from joblet.testing.contracts import job_store as job_store_contract
 from joblet.testing.contracts import log_keeper as log_keeper_contract
 from joblet.testing.contracts import log_store as log_store_contract
+from joblet.testing.contracts import workflow_store as workflow_store_contract
 from joblet.testing.contracts.engine import ENGINE_CONTRACT
 from joblet.testing.contracts.job_store import JOB_STORE_CONTRACT, NEEDS_A_DISK
 from joblet.testing.contracts.log_keeper import LOG_KEEPER_CONTRACT
 from joblet.testing.contracts.log_store import LOG_STORE_CONTRACT
+from joblet.testing.contracts.workflow_store import WORKFLOW_STORE_CONTRACT
 from joblet.testing.engine import FakeEngine
 from joblet.testing.logs import FakeLogKeeper, FakeLogStore
 
@@ -49,6 +54,24 @@ class FileStoreSubject:
 
     def open(self) -> JobStore:
         return open_job_store(JobStoreConfig(self.path))
+
+
+class WorkflowFileSubject:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.database: Database | None = None
+
+    def open(self) -> WorkflowStore:
+        self.database = Database(self.path)
+        return WorkflowStoreAdapter(self.database, secrets_in(self.path.with_name("secrets.key")))
+
+    async def close(self) -> None:
+        assert self.database is not None
+        await self.database.close()
+
+    def stored(self) -> str:
+        assert self.database is not None
+        return str(self.database.read("SELECT * FROM workflows"))
 
 
 class FakeLogSubject:
@@ -125,6 +148,12 @@ async def test_the_store_in_a_file(check: object, tmp_path: Path) -> None:
     await check(FileStoreSubject(tmp_path / "joblet.db"))  # type: ignore[operator]
 
 
+@pytest.mark.real_time
+@pytest.mark.parametrize("check", WORKFLOW_STORE_CONTRACT, ids=lambda check: check.__name__)
+async def test_the_store_of_workflows(check: object, tmp_path: Path) -> None:
+    await check(WorkflowFileSubject(tmp_path / "joblet.db"))  # type: ignore[operator]
+
+
 @pytest.mark.parametrize("check", LOG_STORE_CONTRACT, ids=lambda check: check.__name__)
 async def test_the_fake_log_store(check: object) -> None:
     await check(FakeLogSubject())  # type: ignore[operator]
@@ -158,8 +187,9 @@ async def test_the_keeper_of_the_log_files(check: object, tmp_path: Path) -> Non
         (job_store_contract, JOB_STORE_CONTRACT),
         (log_store_contract, LOG_STORE_CONTRACT),
         (log_keeper_contract, LOG_KEEPER_CONTRACT),
+        (workflow_store_contract, WORKFLOW_STORE_CONTRACT),
     ],
-    ids=["engine", "job store", "log store", "log keeper"],
+    ids=["engine", "job store", "log store", "log keeper", "workflow store"],
 )
 def test_every_check_of_a_contract_is_in_its_table(module: object, table: object) -> None:
     checks = {

@@ -42,7 +42,7 @@ class Secrets:
             CannotUnseal: This key does not fit.
         """
         try:
-            return self._fernet.decrypt(sealed).decode()
+            return self._fernet.decrypt(sealed.encode()).decode()
         except InvalidToken:
             raise CannotUnseal from None
 

@@ -213,6 +213,19 @@ async def only_jobs_that_have_not_ended_are_unfinished(subject: JobStoreSubject)
     await store.close()
 
 
+async def the_jobs_of_a_workflow_come_in_the_order_they_were_added(subject: JobStoreSubject) -> None:
+    """`JobStore.of_workflow`: all attempts; what they wait for is kept."""
+    store = subject.open()
+    jobs = [replace(a_job(created_ns=9 - number), workflow="w1", dependencies=("a", "ü")) for number in range(3)]
+    for job in (*jobs, a_job(), replace(a_job(), workflow="w2")):
+        await store.add(job)
+
+    assert store.of_workflow("w1") == [masked(job) for job in jobs]
+    assert store.of_workflow("") == []
+    assert store.of_workflow("w") == []
+    await store.close()
+
+
 async def an_unknown_job_is_none(subject: JobStoreSubject) -> None:
     """`JobStore.get`: exactly this id."""
     store = subject.open()
@@ -236,6 +249,7 @@ JOB_STORE_CONTRACT: Final[Sequence[Callable[[JobStoreSubject], Awaitable[None]]]
     jobs_are_listed_oldest_first,
     jobs_are_read_backwards_in_pieces,
     only_jobs_that_have_not_ended_are_unfinished,
+    the_jobs_of_a_workflow_come_in_the_order_they_were_added,
     an_unknown_job_is_none,
 )
 # A store that is gone when it is closed keeps all the other promises.

@@ -1,0 +1,57 @@
+"""What seals secrets in the database: a key beside it, for its owner's eyes only."""
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from joblet.storage.database import CannotOpenDatabase
+from joblet.storage.secrets import CannotUnseal, secrets_in
+
+
+def test_the_key_is_made_once_and_for_its_owner_only(tmp_path: Path) -> None:
+    path = tmp_path / "secrets.key"
+    sealed = secrets_in(path).seal("hünter2")
+
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert "nter2" not in sealed
+    assert secrets_in(path).unseal(sealed) == "hünter2"
+    assert [file.name for file in tmp_path.iterdir()] == ["secrets.key"]
+
+
+def test_another_key_opens_nothing(tmp_path: Path) -> None:
+    sealed = secrets_in(tmp_path / "one").seal("hunter2")
+
+    with pytest.raises(CannotUnseal):
+        secrets_in(tmp_path / "two").unseal(sealed)
+    with pytest.raises(CannotUnseal):
+        secrets_in(tmp_path / "one").unseal("")
+    with pytest.raises(CannotUnseal):
+        secrets_in(tmp_path / "one").unseal("ünsealed")
+
+
+@pytest.mark.parametrize("content", [b"no key", b"\xff" * 44, b"A" * 300])
+def test_a_file_that_holds_no_key_stops_the_start_with_what_to_do(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "secrets.key"
+    path.write_bytes(content)
+
+    with pytest.raises(CannotOpenDatabase, match="it holds none; put back a copy, or remove it"):
+        secrets_in(path)
+
+    assert path.read_bytes() == content
+
+
+def test_a_key_that_cannot_be_read_stops_the_start(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").write_bytes(b"")
+    (tmp_path / "secrets.key").symlink_to(tmp_path / "elsewhere")
+
+    with pytest.raises(CannotOpenDatabase, match=r"cannot use the key .*secrets\.key: "):
+        secrets_in(tmp_path / "secrets.key")
+
+
+def test_a_server_killed_while_it_made_the_key_leaves_no_half_of_one(tmp_path: Path) -> None:
+    (tmp_path / "secrets.key.tmp").write_bytes(b"half a k")
+
+    sealed = secrets_in(tmp_path / "secrets.key").seal("hunter2")
+
+    assert secrets_in(tmp_path / "secrets.key").unseal(sealed) == "hunter2"
