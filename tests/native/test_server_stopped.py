@@ -89,7 +89,11 @@ async def test_down_leaves_nothing_but_what_was_stored(server: RealServer) -> No
         assert list(server.state.work.iterdir()) == []
         assert list(server.temporary.iterdir()) == []
         left = {path.name for path in server.state.root.iterdir()}
-        assert left == {"joblet.db", "logs", "run", "server.lock", "supervisor.lock", "supervisor.log", "tree", "work"}
+        assert left == {"joblet.db", "secrets.key", "logs", "run", "tree", "work"} | {
+            "server.lock",
+            "supervisor.lock",
+            "supervisor.log",
+        }
     await asyncio.to_thread(server.start)
     async with server.client() as client:
         for job in jobs:
