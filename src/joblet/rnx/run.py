@@ -9,18 +9,16 @@ Source: API specification, "RunJob".
 """
 
 import os
-import signal
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final
 
 from joblet.rnx.connection import connected
 from joblet.rnx.flags import BadUsage, Flag, Values, Verb
+from joblet.rnx.following import INTERRUPTED, followed
 from joblet.rnx.log import missing
 from joblet.rnx.output import MIB, Output, job_object, json_text, started_lines, status_object
 from joblet.rnx.wait import ended_lines, exit_status
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from joblet.client import Job, JobletClient
 
 VERB: Final = Verb(
@@ -60,14 +58,6 @@ VERB: Final = Verb(
     ),
 )
 
-_INTERRUPTED: Final = 128 + signal.SIGINT
-_TERMINATED: Final = 128 + signal.SIGTERM
-_PIPE_CLOSED: Final = 128 + signal.SIGPIPE
-
-
-class _Terminated(BaseException):
-    """SIGTERM came while a job was followed."""
-
 
 def run(values: Values, output: Output) -> int:
     """Start it."""
@@ -104,7 +94,7 @@ def run(values: Values, output: Output) -> int:
             )
         except KeyboardInterrupt:
             output.note("Interrupted: the job may have been started (rnx list)")
-            return _INTERRUPTED
+            return INTERRUPTED
         if values.switch("follow", default=False):
             return _follow(client, job, output)
     if output.as_json:
@@ -136,11 +126,8 @@ def _environment(flag: str, given: list[str]) -> dict[str, str]:
 
 def _follow(client: "JobletClient", job: "Job", output: Output) -> int:
     """Print the job's output and end as it does."""
-    from joblet.allocator import keep_freed_memory
 
-    keep_freed_memory()
-    previous = signal.signal(signal.SIGTERM, _on_sigterm)
-    try:
+    def follow() -> int:
         output.note(json_text(job_object(job))) if output.as_json else output.note(*started_lines(job))
         log, expected_bytes = client.get_job_logs(job.id), 0
         for chunk in log:
@@ -149,36 +136,7 @@ def _follow(client: "JobletClient", job: "Job", output: Output) -> int:
             expected_bytes = log.offset_bytes
             output.data(chunk)
         status = client.wait(job.id)
-    except KeyboardInterrupt:
-        _stop(client, job, output)
-        return _INTERRUPTED
-    except _Terminated:
-        _stop(client, job, output)
-        return _TERMINATED
-    except BrokenPipeError:
-        output.note(f"The output was closed: job {job.id} runs on (rnx stop {job.id})")
-        return _PIPE_CLOSED
-    finally:
-        signal.signal(signal.SIGTERM, previous)
-    output.note(json_text(status_object(status))) if output.as_json else output.note(*ended_lines(status))
-    return exit_status(status)
+        output.note(json_text(status_object(status))) if output.as_json else output.note(*ended_lines(status))
+        return exit_status(status)
 
-
-def _stop(client: "JobletClient", job: "Job", output: Output) -> None:
-    from joblet.client import ClientError, JobletError, JobNotRunning
-
-    output.note(f"Stopping job {job.id} (Ctrl+C again leaves it running)")
-    try:
-        stopped = client.stop_job(job.id)
-    except JobNotRunning as error:
-        output.note(f"{error.message}")
-    except (JobletError, ClientError) as error:
-        output.note(f"Error: job {job.id} was not stopped: {error.message}")
-    except (KeyboardInterrupt, _Terminated):
-        output.note(f"Job {job.id} may still be running (rnx status {job.id})")
-    else:
-        output.note(f"Job {stopped.id} {stopped.status}")
-
-
-def _on_sigterm(number: int, frame: "FrameType | None") -> NoReturn:
-    raise _Terminated
+    return followed(output, f"job {job.id}", job.id, follow, lambda: client.stop_job(job.id).status)

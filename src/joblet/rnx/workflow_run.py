@@ -9,34 +9,25 @@ Source: API specification, "CLI Integration"; docs/users.md, "Workflows".
 
 import os
 import queue
-import signal
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final
 
 from joblet.rnx.connection import connected
 from joblet.rnx.flags import BadUsage, Values
+from joblet.rnx.following import INTERRUPTED, followed
 from joblet.rnx.output import Output, escaped, json_text
 from joblet.rnx.workflow_file import checked
 from joblet.rnx.workflow_view import bar_text, exit_status, show, states, status_text, workflow_object
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from joblet.client import JobletClient, JobLog, Workflow, WorkflowJob, WorkflowStatus
     from joblet.rnx.interleaving import Prefixer
 
-_INTERRUPTED: Final = 128 + signal.SIGINT
-_TERMINATED: Final = 128 + signal.SIGTERM
-_PIPE_CLOSED: Final = 128 + signal.SIGPIPE
 _WAITING_MOST: Final = 1000  # pieces of logs that were read and not printed: a terminal may be slow
 _FOR_ONE_JOB: Final = (
     "max-cpu", "max-memory", "max-iobps", "cpu-cores", "env", "secret-env", "name", "timeout", "workdir"
 )  # fmt: skip
-
-
-class _Terminated(BaseException):
-    """SIGTERM came while a workflow was followed."""
 
 
 def run_workflow(values: Values, output: Output) -> int:
@@ -53,7 +44,7 @@ def run_workflow(values: Values, output: Output) -> int:
             workflow = client.run_workflow(text, name=Path(name).name)
         except KeyboardInterrupt:
             output.note("Interrupted: the workflow may have been started (rnx list --workflow)")
-            return _INTERRUPTED
+            return INTERRUPTED
         if values.switch("follow", default=False):
             return _follow(client, workflow, output)
     show(output, workflow_object(workflow), lambda: started_lines(workflow))
@@ -72,24 +63,12 @@ def started_lines(workflow: "Workflow") -> list[str]:
 
 
 def _follow(client: "JobletClient", workflow: "Workflow", output: Output) -> int:
-    from joblet.allocator import keep_freed_memory
-
-    keep_freed_memory()
-    previous = signal.signal(signal.SIGTERM, _on_sigterm)
-    try:
+    def follow() -> int:
         output.note(json_text(workflow_object(workflow))) if output.as_json else output.note(*started_lines(workflow))
         return _Following(client, output).until_the_end(workflow)
-    except KeyboardInterrupt:
-        _stop(client, workflow, output)
-        return _INTERRUPTED
-    except _Terminated:
-        _stop(client, workflow, output)
-        return _TERMINATED
-    except BrokenPipeError:
-        output.note(f"The output was closed: workflow {workflow.id} runs on (rnx stop --workflow {workflow.id})")
-        return _PIPE_CLOSED
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+
+    what, verbs = f"workflow {workflow.id}", f"--workflow {workflow.id}"
+    return followed(output, what, verbs, follow, lambda: client.stop_workflow(workflow.id).status)
 
 
 class _Following:
@@ -188,23 +167,3 @@ class _Following:
 def _why(job: "WorkflowJob") -> str:
     code = f" (exit code {job.exit_code})" if job.exit_code else ""
     return code + (f": {escaped(job.reason)}" if job.reason else "")
-
-
-def _stop(client: "JobletClient", workflow: "Workflow", output: Output) -> None:
-    from joblet.client import ClientError, JobletError, WorkflowNotRunning
-
-    output.note(f"Stopping workflow {workflow.id} (Ctrl+C again leaves it running)")
-    try:
-        stopped = client.stop_workflow(workflow.id)
-    except WorkflowNotRunning as error:
-        output.note(error.message)
-    except (JobletError, ClientError) as error:
-        output.note(f"Error: workflow {workflow.id} was not stopped: {error.message}")
-    except (KeyboardInterrupt, _Terminated):
-        output.note(f"Workflow {workflow.id} may still be running (rnx status --workflow {workflow.id})")
-    else:
-        output.note(f"Workflow {stopped.id} {stopped.status}")
-
-
-def _on_sigterm(number: int, frame: "FrameType | None") -> NoReturn:
-    raise _Terminated
