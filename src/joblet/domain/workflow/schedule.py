@@ -27,7 +27,6 @@ from joblet.domain.workflow.definition import Definition, JobDefinition, Outcome
 
 LONGEST_BACKOFF_S: Final = 3600.0
 STOPPED: Final = "the workflow was stopped"
-NEVER: Final = "nothing can make it run"
 
 
 class NodeState(StrEnum):
@@ -224,16 +223,15 @@ class Schedule:
 
     def begin(self) -> Sequence[Action]:
         """Start what waits for nothing, in the order of the file."""
-        actions: list[Action] = []
-        canceled = self._decide(self._nodes.values(), NEVER, actions)
-        return self._settle(actions + self._end(*canceled))
+        return self._settle(self._decided(self._nodes.values()))
 
     def started(self, name: str) -> Sequence[Action]:
         """An attempt has been started, or is past calling off."""
         node = self._nodes[name]
         if not node.ready:
             raise IllegalEvent(name, node.state, _E.STARTED)
-        self._start(node)
+        self._step(node, _E.STARTED)
+        self._begun(node)
         return ()
 
     def ended(self, name: str, state: NodeState) -> Sequence[Action]:
@@ -292,8 +290,7 @@ class Schedule:
             raise IllegalEvent(node.definition.name, node.state, event) from None
         node.ready = node.retrying = False
 
-    def _start(self, node: Node) -> None:
-        self._step(node, _E.STARTED)
+    def _begun(self, node: Node) -> None:
         node.attempts += 1
         self._started += 1
 
@@ -302,44 +299,42 @@ class Schedule:
         after_s = min(node.definition.retries.backoff_s * 2.0 ** (node.attempts - 1), LONGEST_BACKOFF_S)
         return Retry(node.definition.name, node.attempts + 1, after_s)
 
-    def _cancel(self, node: Node, because: str) -> Cancel:
+    def _cancel(self, node: Node, because: str) -> list[Action]:
         self._step(node, _E.CANCELED)
         node.because = because
-        return Cancel(node.definition.name, because)
+        return [Cancel(node.definition.name, because), *self._end(node)]
 
     def _call_off(self, node: Node) -> list[Action]:
         if not node.attempts:
-            return [self._cancel(node, STOPPED), *self._end(node)]
+            return self._cancel(node, STOPPED)
         # It has failed, and that it would have been tried again changes nothing about it.
         self._step(node, _E.GIVEN_UP)
         return self._end(node)
 
-    def _end(self, *ended: Node) -> list[Action]:
-        """They have ended: decide those that wait for them, and so on down the graph."""
+    def _end(self, node: Node) -> list[Action]:
+        """It has ended: decide those that wait for it, and so on down the graph."""
         actions: list[Action] = []
-        rest = deque(ended)
+        rest = deque([node])
         while rest:
             node = rest.popleft()
-            self._ended[node.state] += 1
-            self._left -= 1
-            self._failed = self._failed or (node.state is _S.FAILED and not node.definition.continue_on_failure)
-            because = STOPPED if self.stopping else f"{node.definition.name} {node.state}"
-            rest += self._decide(self._told(node), because, actions)
+            self._count(node)
+            for other in self._told(node):
+                if other.pending.truth is None or other.state is not _S.PENDING or other.ready or other.retrying:
+                    continue
+                if other.pending.truth and not self.stopping:
+                    other.ready = True
+                    actions.append(Start(other.definition.name))
+                elif not other.pending.truth:
+                    self._step(other, _E.CANCELED)
+                    other.because = STOPPED if self.stopping else f"{node.definition.name} {node.state}"
+                    actions.append(Cancel(other.definition.name, other.because))
+                    rest.append(other)
         return actions
 
-    def _decide(self, nodes: Iterable[Node], because: str, actions: list[Action]) -> list[Node]:
-        """Start or cancel those of them whose conditions are known. Gives the canceled ones, which have ended then."""
-        canceled: list[Node] = []
-        for node in nodes:
-            if node.pending.truth is None or node.state is not _S.PENDING or node.ready or node.retrying:
-                continue
-            if not node.pending.truth:
-                actions.append(self._cancel(node, because))
-                canceled.append(node)
-            elif not self.stopping:
-                node.ready = True
-                actions.append(Start(node.definition.name))
-        return canceled
+    def _count(self, node: Node) -> None:
+        self._ended[node.state] += 1
+        self._left -= 1
+        self._failed = self._failed or (node.state is _S.FAILED and not node.definition.continue_on_failure)
 
     def _told(self, node: Node) -> list[Node]:
         """Those that wait for it, having heard of its end."""
@@ -350,10 +345,24 @@ class Schedule:
             Outcome.FAILED: failed,
             Outcome.FINISHED: True,
         }
-        waiting = self._waiting.pop(name)
+        waiting = self._waiting[name]
+        self._waiting[name] = []
         for other in waiting:
             other.pending.ended(name, holds)
         return waiting
+
+    def _decided(self, nodes: Iterable[Node]) -> list[Action]:
+        """What is decided of jobs that wait, without another end."""
+        actions: list[Action] = []
+        for node in nodes:
+            if node.state is not _S.PENDING or node.ready or node.retrying or node.pending.truth is None:
+                continue
+            if node.pending.truth:
+                node.ready = True
+                actions.append(Start(node.definition.name))
+            else:
+                actions += self._cancel(node, "nothing can make it run")
+        return actions
 
     def _settle(self, actions: list[Action]) -> Sequence[Action]:
         if not self._left and not self._finished:
@@ -368,18 +377,24 @@ class Schedule:
             node = self._nodes[attempt.name]
             # As it was recorded: whether it might start then need not be judged again.
             node.state = _S.PENDING
-            self._start(node)
+            self._step(node, _E.STARTED)
+            self._begun(node)
             if attempt.state is not _S.RUNNING:
                 self._step(node, _EVENT_OF[attempt.state])
+        ended: list[Node] = []
         actions: list[Action] = []
         for node in self._nodes.values():
             tries_left = node.attempts <= node.definition.retries.most
             if node.state is _S.FAILED and tries_left and not stop_requested:
                 node.state = _S.PENDING
                 actions.append(self._retry(node))
-        actions += self._end(*(node for node in self._nodes.values() if node.state in ENDS))
-        rest = self.stop() if stop_requested else self.begin()
-        return [action for action in (*actions, *rest) if not (stop_requested and isinstance(action, Start))]
+            elif node.state in ENDS:
+                ended.append(node)
+        for node in ended:
+            actions += self._end(node)
+        if stop_requested:
+            return [action for action in (*actions, *self.stop()) if not isinstance(action, Start)]
+        return self._settle(actions + self._decided(self._nodes.values()))
 
 
 _EVENT_OF: Final = {_S.COMPLETED: _E.COMPLETED, _S.FAILED: _E.FAILED, _S.STOPPED: _E.STOPPED}
