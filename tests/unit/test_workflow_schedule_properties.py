@@ -249,7 +249,7 @@ def definitions(draw: st.DrawFn) -> Definition:
 
 
 @given(definitions(), st.data())
-@settings(max_examples=60)
+@settings(max_examples=50, deadline=None)
 def test_it_stands_where_the_facts_say_after_each_step_and_after_a_crash_there(
     definition: Definition, data: st.DataObject
 ) -> None:
@@ -369,4 +369,4 @@ class Crashes(RuleBasedStateMachine):
 
 
 def test_a_machine_that_crashes_at_any_step_is_told_from_one_that_did_not_by_nothing() -> None:
-    run_state_machine_as_test(Crashes, settings=settings(max_examples=60, stateful_step_count=40, deadline=None))
+    run_state_machine_as_test(Crashes, settings=settings(max_examples=50, stateful_step_count=40, deadline=None))
