@@ -305,3 +305,32 @@ async def test_an_end_that_cannot_be_stored_is_told_and_stored_later() -> None:
         await pass_time(2)
         assert joblet.workflows.get(workflow.id) == ended
         assert joblet.workflows.list(ended=False) == []
+
+
+async def test_a_stop_calls_off_the_retry_that_was_waited_for() -> None:
+    text = 'jobs: {flaky: {command: "false", retries: {max: 5, backoff: 10s}}, long: {command: sleep, args: [60]}}'
+    complaints: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: complaints.append(context))
+    async with FakeJoblet() as joblet:
+        workflow = await joblet.run_workflow(text)
+        await pass_time(1)
+
+        stopped = await joblet.workflows.stop(workflow.id)
+        await pass_time(60)
+
+        assert complaints == []
+        assert stopped.counts == Counts(2, failed=1, canceled=1)
+        assert joblet.workflows.get(workflow.id) == stopped
+        assert len(joblet.jobs.of_workflow(workflow.id)) == 2
+
+
+async def test_a_stop_right_after_a_job_that_could_not_be_stored_ends_all_the_others() -> None:
+    text = "jobs: {a: {command: sleep, args: [60]}, b: {command: sleep, args: [60]}}"
+    async with FakeJoblet(faults=Faults(1, StorageFailed("full"), only=["store.add"])) as joblet:
+        workflow = await joblet.run_workflow(text)
+        await pass_time(0.5)
+
+        stopped = await joblet.workflows.stop(workflow.id)
+
+        assert (stopped.state, stopped.counts) == (WorkflowState.STOPPED, Counts(2, canceled=2))
+        assert len(joblet.jobs.of_workflow(workflow.id)) == 1

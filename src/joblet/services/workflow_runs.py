@@ -28,7 +28,7 @@ from joblet.domain.workflow.schedule import (
     Stop,
     resume,
 )
-from joblet.domain.workflow.states import Attempt, NodeState, WorkflowState
+from joblet.domain.workflow.states import ENDS, Attempt, NodeState, WorkflowState
 from joblet.domain.workflow.workflow import Workflow, WorkflowId, WorkflowJob
 from joblet.ports import Clock, Journal, StoredWorkflow, WorkflowStore
 from joblet.services.jobs import Jobs
@@ -244,8 +244,6 @@ class WorkflowRuns:
                     self._journal.log(
                         "INFO", "workflow job canceled", workflow=run.workflow.id, job=name, reason=because
                     )
-                    if (timer := run.timers.pop(name, None)) is not None:
-                        timer.cancel()
                 case Retry(name, attempt, after_s):
                     self._journal.log(
                         "INFO",
@@ -257,7 +255,8 @@ class WorkflowRuns:
                     )
                     self._later(run, name, after_s, partial(run.schedule.retry_due, name))
                 case Stop(name):
-                    self._jobs.stop_in_workflow(run.newest[name], STOPPED_WITH_WORKFLOW)
+                    if (job_id := run.newest.get(name)) is not None:  # else its record was refused, and its time comes
+                        self._jobs.stop_in_workflow(job_id, STOPPED_WITH_WORKFLOW)
                 case Finished(state):
                     self._finish(run, state)
 
@@ -311,6 +310,8 @@ class WorkflowRuns:
             await self._store.request_stop(run.workflow.id)
             self._journal.log("INFO", "workflow stop requested", workflow=run.workflow.id)
             self._carry_out(run, run.schedule.stop())
+            for name in [name for name in run.timers if run.schedule.job(name).state in ENDS]:
+                run.timers.pop(name).cancel()
 
     def _finish(self, run: Run, state: WorkflowState) -> None:
         run.workflow = replace(run.workflow, state=state, counts=run.schedule.counts, ended_ns=self._clock.now_ns())
