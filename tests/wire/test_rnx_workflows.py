@@ -20,6 +20,7 @@ from served import Served, a_server
 from test_rnx_server import a_client, rnx
 
 from joblet.client import (
+    InvalidRequest,
     InvalidWorkflow,
     NotAllowed,
     UnavailableInWorkflow,
@@ -99,6 +100,8 @@ async def test_every_problem_of_a_file_crosses_the_wire(authority: Authority, fo
             )
         with pytest.raises(UnavailableInWorkflow, match=r"w\.yaml:1:\d+: jobs\.a\.runtime"):
             await client.run_workflow("jobs: {a: {command: x, runtime: python}}", name="w.yaml")
+        with pytest.raises(InvalidRequest, match="workflow is a name of at most 255 characters"):
+            await client.run_workflow(WELL, name="n" * 256)
         with pytest.raises(WorkflowNotFound):
             await client.get_workflow_status("nobody")
         with pytest.raises(InvalidWorkflow, match=r"and [0-9]+ more"):

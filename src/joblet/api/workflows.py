@@ -5,12 +5,16 @@ Runs in: server loop.
 Source: API specification, "Workflow API".
 """
 
+from typing import Final
+
 from grpc import aio
 
 from joblet.api import convert
 from joblet.domain.errors import InvalidRequest, NotAvailable
 from joblet.services.workflows import Workflows
 from joblet.wire import joblet_pb2 as pb
+
+_LONGEST_NAME: Final = 255  # as of a file
 
 
 class WorkflowCalls:
@@ -29,6 +33,8 @@ class WorkflowCalls:
             raise NotAvailable("uploading files with a workflow")
         if "\0" in request.workflow:
             raise InvalidRequest("workflow contains a NUL character")
+        if len(request.workflow) > _LONGEST_NAME:
+            raise InvalidRequest(f"workflow is a name of at most {_LONGEST_NAME} characters")
         workflow = await self._workflows.run(
             request.workflow,
             request.yamlContent,
