@@ -23,6 +23,7 @@ _TAGS: Final = frozenset(
 )
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _HIDDEN_TAG: Final = "has a tag; tags are not allowed"
+_A_SECRET: Final = "is also the value of a secret, and would be shown"
 _NO_HOMES: Final[Mapping[str, str]] = {}
 _SUGGESTIONS: Final = 100  # each compares a word with all that are known; nobody is shown more problems
 _KNOWN_COMPARED: Final = 500
@@ -38,6 +39,7 @@ class Nodes:
     def __init__(self, text: str) -> None:
         self.problems: list[Problem] = []
         self._places: dict[int, yaml.Node] = {}  # by the index of the problem
+        self._anchored: list[tuple[yaml.Node, str]] = []  # what may have an alias among the secrets
         self._text = text
         self._taken = 0
         self._suggestions = 0
@@ -119,6 +121,8 @@ class Nodes:
         elif not node.value.isascii() and _SURROGATE.search(node.value):
             what = "holds half of a surrogate pair, which is no character"
         else:
+            if not secret and self._text[node.start_mark.index] in "&!":
+                self._anchored.append((node, where))
             return scalar_of(node)
         self.add(node, where, what, allowed, secret=secret)
         return None
@@ -158,11 +162,19 @@ class Nodes:
         self.problems.append(Problem(line, column, where, what, allowed))
 
     def hide(self, secrets: Iterable[yaml.Node]) -> None:
-        """Take out of the problems what stands at these nodes: an alias can bring a secret to any place."""
+        """
+        Refuse these nodes wherever an alias brought them to a place that is shown, and take them out of the problems.
+        """
         hidden = {id(node) for node in secrets}
+        told: set[str] = set()
         for index, node in self._places.items():
             if id(node) in hidden:
-                self.problems[index] = replace(self.problems[index], what="cannot have a secret as its value")
+                self.problems[index] = replace(self.problems[index], what=_A_SECRET)
+                told.add(self.problems[index].field)
+        for node, where in self._anchored:
+            if id(node) in hidden and where not in told:
+                self.add(node, where, _A_SECRET)
+                told.add(where)
 
     def suggestion(self, word: str, known: Collection[str]) -> str:
         """What a user most likely meant; empty when nothing is near, or too much has been compared already."""

@@ -83,8 +83,8 @@ def parse(content: bytes, name: str | Path, machine: Machine | None = None) -> W
         raise YamlInvalid(name, (Problem(0, 0, "", what),)) from None
     except TooMuch as error:
         nodes.problems.append(Problem(0, 0, "", str(error)))
+    nodes.hide(reading.secrets)
     if nodes.problems or definition is None:
-        nodes.hide(reading.secrets)
         raise YamlInvalid(name, in_order(nodes.problems))
     mark = _BOM if content.startswith(_BOM.encode()) else ""
     return WorkflowFile(definition, tuple(reading.unavailable), mark + masked(text, reading.secrets))

@@ -59,7 +59,8 @@ def _read_map(nodes: Nodes, node: yaml.Node, where: str, found: Variables, *, se
         if name in found.own:
             nodes.add(key, inside, f"is in {PLAIN} too; a variable is either secret or not")
             continue
-        scalar = nodes.scalar(value, inside, "text or a number", secret=secret)
+        # It may turn out to be an alias for a secret.
+        scalar = nodes.scalar(value, inside, "text or a number", secret=True)
         text = scalar.text if scalar else ""
         try:
             check_environment(SECRET if secret else PLAIN, {name: text})
