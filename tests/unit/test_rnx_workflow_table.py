@@ -128,3 +128,10 @@ def test_a_bar_is_full_when_every_job_has_ended_and_not_before(
     done: int, failed: int, total: int, width: int, bar: str
 ) -> None:
     assert progress_bar(done, failed, total, width) == bar
+
+
+def test_why_a_workflow_ended_is_told_when_its_jobs_do_not_say_so() -> None:
+    assert summary_lines(replace(WORKFLOW, reason="its file\x1b cannot be read"), NOW)[-1] == (
+        r"Reason: its file\x1b cannot be read"
+    )
+    assert not any(line.startswith("Reason") for line in summary_lines(WORKFLOW, NOW))

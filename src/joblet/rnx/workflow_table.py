@@ -65,6 +65,7 @@ class WorkflowSummary:
     created_at: datetime | None
     started_at: datetime | None = None
     completed_at: datetime | None = None
+    reason: str = ""
 
 
 def table_lines(jobs: Iterable[WorkflowJobRow]) -> list[str]:
@@ -127,6 +128,7 @@ def summary_lines(workflow: WorkflowSummary, now: datetime) -> list[str]:
         f"Started At: {time_text(workflow.started_at)}",
         f"Completed At: {time_text(workflow.completed_at)}",
         f"Duration: {duration}",
+        *([f"Reason: {escaped(workflow.reason)}"] if workflow.reason else []),
     ]
 
 

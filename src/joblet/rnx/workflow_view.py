@@ -156,6 +156,7 @@ def _summary(workflow: "Workflow") -> WorkflowSummary:
         created_at=workflow.created_at,
         started_at=workflow.started_at,
         completed_at=workflow.ended_at,
+        reason=workflow.reason,
     )
 
 

@@ -9,7 +9,7 @@ Source: docs/contributors.md, "Workflows"; API specification, "Workflow API".
 """
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -28,7 +28,7 @@ from joblet.domain.workflow.schedule import (
     Stop,
     resume,
 )
-from joblet.domain.workflow.states import ENDS, Attempt, NodeState, WorkflowState
+from joblet.domain.workflow.states import ENDS, Attempt, Counts, NodeState, WorkflowState
 from joblet.domain.workflow.workflow import Workflow, WorkflowId, WorkflowJob
 from joblet.ports import Clock, Journal, StoredWorkflow, WorkflowStore
 from joblet.services.jobs import Jobs
@@ -196,7 +196,7 @@ class WorkflowRuns:
                 stored.text, workflow.name, None
             )  # what has begun goes on, on a smaller machine too
         except InvalidWorkflow as error:
-            await self._give_up(workflow, f"{UNREADABLE}: {error}" if stored.text else UNREADABLE)
+            self._task(self._give_up(workflow, f"{UNREADABLE}: {error}" if stored.text else UNREADABLE))
             return
         stored_jobs = self._jobs.of_workflow(workflow.id)
         attempts = [(job, state) for job in stored_jobs if (state := end_of(job)) is not None]
@@ -220,17 +220,27 @@ class WorkflowRuns:
     async def _give_up(self, workflow: Workflow, reason: str) -> None:
         """What it was to do is not known any more; what it has done is."""
         self._journal.log("ERROR", "workflow cannot go on", workflow=workflow.id, name=workflow.name, reason=reason)
-        found: dict[str, WorkflowJob] = {}
-        for job in self._jobs.of_workflow(workflow.id):
+        attempts = Counter[str]()
+        newest: dict[str, Job] = {}
+        stored_jobs = self._jobs.of_workflow(workflow.id)
+        for job in stored_jobs:
             self._jobs.stop_in_workflow(job.id, reason)
-            found[job.spec.name] = made(
-                job, job.state, found[job.spec.name].attempts + 1 if job.spec.name in found else 1
-            )
+        for job in stored_jobs:
+            attempts[job.spec.name] += 1
+            newest[job.spec.name] = await self._jobs.wait_ended(job.id)
+        jobs = [made(job, job.state, attempts[name]) for name, job in newest.items()]
+        ended = Counter(end_of(job) for job in newest.values())
+        counts = Counts(
+            workflow.counts.total,
+            ended[NodeState.COMPLETED],
+            ended[NodeState.FAILED],
+            workflow.counts.total - ended[NodeState.COMPLETED] - ended[NodeState.FAILED],
+        )
         now_ns = self._clock.now_ns()
-        ended = replace(workflow, state=WorkflowState.FAILED, ended_ns=now_ns, reason=reason)
+        given_up = replace(workflow, state=WorkflowState.FAILED, counts=counts, ended_ns=now_ns, reason=reason)
         try:
-            await self._store.finish(ended, list(found.values()))
-        except StorageFailed as error:
+            await self._store.finish(given_up, jobs)
+        except StorageFailed as error:  # the next server does it again
             self._journal.log("ERROR", "workflow not stored", workflow=workflow.id, error=str(error))
 
     # Carry out
