@@ -240,7 +240,7 @@ class WorkflowStore(Protocol):
         ...
 
     def all(self) -> Sequence[Workflow]:
-        """Every workflow, oldest first."""
+        """Every workflow, oldest first, without its yaml."""
         ...
 
     def unfinished(self) -> Sequence[StoredWorkflow]:

@@ -159,7 +159,7 @@ async def workflows_are_listed_oldest_first(subject: WorkflowStoreSubject) -> No
     for workflow in workflows:
         await store.add(workflow, TEXT)
 
-    assert [each.created_ns for each in store.all()] == [1, 2, 3]
+    assert [(each.created_ns, each.yaml) for each in store.all()] == [(1, ""), (2, ""), (3, "")]
     await subject.close()
 
 
