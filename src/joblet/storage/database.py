@@ -23,7 +23,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from joblet.domain.errors import StorageFailed
 from joblet.storage.migrations import NotOurs, SchemaTooNew, migrate
@@ -31,6 +31,7 @@ from joblet.storage.migrations import NotOurs, SchemaTooNew, migrate
 MEMORY: Final = ":memory:"
 # Bounds how long the first caller of a transaction waits for the last one's statement.
 GROUP_MAX: Final = 512
+_HIGHEST: Final = chr(0x10FFFF)  # sorts after every character, so a prefix is a range of the index
 
 Value = str | int | float | None
 
@@ -132,6 +133,15 @@ class Database:
             return self._connection.execute(sql, values).fetchall()
         except sqlite3.Error as error:
             raise StorageFailed(f"the database cannot be read: {_words(error)}") from None
+
+    def ids(self, table: str, prefix: str, limit: int) -> list[str]:
+        """Ids in a table that start with this prefix, at most `limit`, sorted; none for an empty prefix."""
+        if not prefix:
+            return []
+        rows = self.read(
+            f"SELECT id FROM {table} WHERE id >= ? AND id < ? ORDER BY id LIMIT ?", (prefix, prefix + _HIGHEST, limit)
+        )
+        return [cast("str", found) for (found,) in rows]
 
     async def close(self) -> None:
         """Finish what was asked for, then close. Harmless when repeated."""

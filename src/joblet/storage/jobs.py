@@ -55,7 +55,6 @@ _COLUMNS: Final = ", ".join(_SPEC + _PHASE)
 _INSERT: Final = f"INSERT INTO jobs ({_COLUMNS}) VALUES ({', '.join('?' * len(_SPEC + _PHASE))})"
 _UPDATE: Final = f"UPDATE jobs SET {', '.join(f'{column} = ?' for column in _PHASE)} WHERE id = ?"
 _SELECT: Final = f"SELECT {_COLUMNS} FROM jobs"
-_HIGHEST: Final = chr(0x10FFFF)  # sorts after every character, so a prefix is a range of the index
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +121,7 @@ class JobStoreAdapter:
 
     def matching(self, prefix: str, limit: int) -> Sequence[JobId]:
         """See `ports.JobStore.matching`."""
-        if not prefix:
-            return []
-        rows = self._database.read(
-            "SELECT id FROM jobs WHERE id >= ? AND id < ? ORDER BY id LIMIT ?", (prefix, prefix + _HIGHEST, limit)
-        )
-        return [JobId(cast("str", job_id)) for (job_id,) in rows]
+        return [JobId(found) for found in self._database.ids("jobs", prefix, limit)]
 
     def all(self) -> Sequence[Job]:
         """See `ports.JobStore.all`."""

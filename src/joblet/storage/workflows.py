@@ -21,7 +21,6 @@ _FINISH: Final = (
     "UPDATE workflows SET sealed = '', state = ?, started_ns = ?, ended_ns = ?, completed = ?, failed = ?,"
     " canceled = ?, reason = ?, jobs = ? WHERE id = ?"
 )
-_HIGHEST: Final = chr(0x10FFFF)  # sorts after every character, so a prefix is a range of the index
 
 
 class WorkflowStoreAdapter:
@@ -73,12 +72,7 @@ class WorkflowStoreAdapter:
 
     def matching(self, prefix: str, limit: int) -> Sequence[WorkflowId]:
         """See `ports.WorkflowStore.matching`."""
-        if not prefix:
-            return []
-        rows = self._database.read(
-            "SELECT id FROM workflows WHERE id >= ? AND id < ? ORDER BY id LIMIT ?", (prefix, prefix + _HIGHEST, limit)
-        )
-        return [WorkflowId(cast("str", workflow_id)) for (workflow_id,) in rows]
+        return [WorkflowId(found) for found in self._database.ids("workflows", prefix, limit)]
 
     def all(self) -> Sequence[Workflow]:
         """See `ports.WorkflowStore.all`."""
@@ -101,9 +95,8 @@ class WorkflowStoreAdapter:
 
 def _workflow(row: tuple[Value, ...]) -> Workflow:
     # Only this module writes the table, and a damaged file is SQLite's to notice: no check of its own.
-    workflow_id, created_ns, name, yaml, total, state, started_ns, ended_ns, completed, failed, canceled, reason = row[
-        :12
-    ]
+    workflow_id, created_ns, name, yaml, total, state = row[:6]
+    started_ns, ended_ns, completed, failed, canceled, reason = row[6:12]
     return Workflow(
         WorkflowId(cast("str", workflow_id)),
         cast("str", name),
