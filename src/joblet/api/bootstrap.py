@@ -110,7 +110,7 @@ async def serve(
             log,
             defaults=_defaults(config),
             machine=machine,
-            new_id=lambda: str(uuid.uuid4()),
+            new_id=_new_id,
         )
         # grpc is imported here and not sooner: it reads the environment once.
         from joblet.api.server import CHUNK_OVERHEAD_BYTES, Server, WireOptions
@@ -124,7 +124,7 @@ async def serve(
             stall_timeout_s=config.logs.slow_reader_timeout_s,
         )
         workflow_store = WorkflowStoreAdapter(store.database, secrets_in(folder.secrets_key))
-        runs = WorkflowRuns(jobs, workflow_store, RealClock(), log, check=_check, new_id=lambda: str(uuid.uuid4()))
+        runs = WorkflowRuns(jobs, workflow_store, RealClock(), log, check=_check, new_id=_new_id)
         server = Server(jobs, logs, Workflows(runs, workflow_store, _check, machine), options, log)
         jobs.listen(server.health)
         consumer = asyncio.create_task(jobs.consume(), name="engine events")
@@ -260,6 +260,10 @@ def _rules(config: Config) -> Rules:
         max_age_s=logs.max_age_s,
         compress_after_s=logs.compress_after_s,
     )
+
+
+def _new_id() -> str:
+    return str(uuid.uuid4())
 
 
 async def _check(text: str, name: str, machine: Machine | None) -> WorkflowFile:

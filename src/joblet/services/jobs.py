@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from joblet.domain.errors import AmbiguousJobId, JobNotFound, JobNotRunning, TooManyJobs
-from joblet.domain.job import MASK, Ended, Job, JobId
+from joblet.domain.job import MASK, Ended, Job, JobId, JobSpec
 from joblet.domain.limits import Machine
 from joblet.ports import Clock, Engine, JobStore, Journal, LogStore
 from joblet.services.lives import JobListener, Lives
@@ -94,8 +94,8 @@ class Jobs:
                 "WARN", "job refused: too many jobs", maxConcurrentJobs=self._defaults.max_concurrent_jobs
             )
             raise TooManyJobs(self._defaults.max_concurrent_jobs)
-        job = Job(JobId(self._new_id()), spec, self._clock.now_ns(), limits_enforced=self._lives.limits_enforced)
-        return await asyncio.shield(self._lives.start(job, _masked(job)))
+        _, starting = self._start(spec)
+        return await asyncio.shield(starting)
 
     @property
     def room(self) -> int:
@@ -115,16 +115,7 @@ class Jobs:
         Raises:
             InvalidCommand, InvalidLimit, InvalidRequest: No job was made.
         """
-        spec = spec_of(request, self._defaults, self._machine)
-        job = Job(
-            JobId(self._new_id()),
-            spec,
-            self._clock.now_ns(),
-            limits_enforced=self._lives.limits_enforced,
-            workflow=workflow,
-            dependencies=dependencies,
-        )
-        return job.id, self._lives.start(job, _masked(job))
+        return self._start(spec_of(request, self._defaults, self._machine), workflow, dependencies)
 
     def stop_in_workflow(self, job_id: JobId, reason: str) -> None:
         """Begin to stop a job, unless it has ended."""
@@ -226,12 +217,20 @@ class Jobs:
         await life.over.wait()
         return life.job
 
+    def _start(
+        self, spec: JobSpec, workflow: str = "", dependencies: tuple[str, ...] = ()
+    ) -> tuple[JobId, asyncio.Task[Job]]:
+        job = Job(
+            JobId(self._new_id()),
+            spec,
+            self._clock.now_ns(),
+            limits_enforced=self._lives.limits_enforced,
+            workflow=workflow,
+            dependencies=dependencies,
+        )
+        masked = replace(spec, secret_environment=dict.fromkeys(spec.secret_environment, MASK))
+        return job.id, self._lives.start(job, replace(job, spec=masked))
+
     def _stored(self, job_id: JobId) -> Job | None:
         job = self._store.get(job_id)
         return None if job is None else self._lives.as_it_stands(job)
-
-
-def _masked(job: Job) -> Job:
-    """As everybody but the engine sees it."""
-    secrets = dict.fromkeys(job.spec.secret_environment, MASK)
-    return replace(job, spec=replace(job.spec, secret_environment=secrets))

@@ -13,12 +13,12 @@ Source: docs/contributors.md, "After a crash"; API specification, "Log Levels an
 """
 
 import asyncio
-from collections.abc import Awaitable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
-from joblet.domain.errors import EngineUnavailable, JobletError
+from joblet.domain.errors import EngineUnavailable
 from joblet.domain.job import Ended, Job, JobId, JobState, Running, with_end
 from joblet.domain.reconcile import UNKNOWN_EXIT_CODE, Kill, MarkLost, MarkRunning, reconcile
 from joblet.ports import (
@@ -36,6 +36,7 @@ from joblet.ports import (
 )
 from joblet.services import lifelines
 from joblet.services.ledger import Ledger
+from joblet.services.tasks import Tasks
 
 T = TypeVar("T")
 
@@ -110,7 +111,7 @@ class Lives:
         self._lives = {job.id: Life(job) for job in store.unfinished()}
         self._ledger = Ledger(store, journal, self._tell_ends)
         self._listeners: list[JobListener] = []
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks = Tasks(journal)
         self._attached: Attached | None = None
         self._first_attached = asyncio.Event()
         self._attachments = 0
@@ -154,11 +155,8 @@ class Lives:
 
     async def close(self) -> None:
         """Finish the starts and stops under way and store what is known. Jobs run on. Call before the store closes."""
-        under_way = [task for task in self._tasks if not task.done()]
-        if under_way:
-            await asyncio.wait(under_way, timeout=self._engine_wait_s)
-        for task in self._tasks:
-            task.cancel()
+        await self._tasks.wait(self._engine_wait_s)
+        self._tasks.cancel()
         await self._ledger.close()
 
     # Start
@@ -175,15 +173,15 @@ class Lives:
             recorded: As everybody else sees it: without the values of secrets.
         """
         life = self._lives[job.id] = Life(recorded, starting=True, recorded=False)
-        return self._task(self._start(life, job))
+        return self._tasks.start(self._start(life, job))
 
     async def _start(self, life: Life, job: Job) -> Job:
-        starting = None if job.workflow else self._task(self._engine.start(job))
+        starting = None if job.workflow else self._tasks.start(self._engine.start(job))
         attachments = self._attachments
         stored = await _result(self._store.add(life.job))
         if starting is None and stored is None:
             attachments = self._attachments
-            starting = self._task(self._engine.start(job))
+            starting = self._tasks.start(self._engine.start(job))
         started = stored if starting is None else await _result(starting)
         life.starting = False
         life.recorded = not isinstance(stored, Exception)
@@ -255,7 +253,7 @@ class Lives:
             self._stop(life)
 
     def _stop(self, life: Life) -> None:
-        self._task(self._ask_to_stop(life.job.id, life.stop_reason))
+        self._tasks.start(self._ask_to_stop(life.job.id, life.stop_reason))
 
     async def _ask_to_stop(self, job_id: JobId, reason: str) -> None:
         # An engine that is away is asked again when it is back.
@@ -312,11 +310,11 @@ class Lives:
                 case MarkLost(job_id=job_id, reason=reason):
                     life = self._lives[job_id]
                     self._journal.log("WARN", "job lost", jobId=job_id, reason=reason)
-                    self._task(self._ask_to_stop(job_id, reason))
+                    self._tasks.start(self._ask_to_stop(job_id, reason))
                     self._conclude(life, self._failed(life.job, reason))
                 case Kill(job_id=job_id):
                     self._journal.log("WARN", "unknown job killed", jobId=job_id)
-                    self._task(self._ask_to_stop(job_id, _NOT_ANSWERED))
+                    self._tasks.start(self._ask_to_stop(job_id, _NOT_ANSWERED))
         for life in lives:
             # One that has an end to tell is judged by that.
             if not life.starting and life.job.id not in ended:
@@ -329,7 +327,7 @@ class Lives:
             if self._store.get(job_id) is None:
                 self._journal.log("WARN", "unknown job ended", jobId=job_id, reason=ended.reason)
             if job_id not in self._ledger.unstored:
-                self._task(self._forget([job_id]))
+                self._tasks.start(self._forget([job_id]))
         elif life.end is None:
             life.end = ended
             life.judged.set()
@@ -370,26 +368,11 @@ class Lives:
                     listener.job_ended(job)
                 life.over.set()
         if stored:
-            self._task(self._forget([job.id for job in jobs]))
+            self._tasks.start(self._forget([job.id for job in jobs]))
 
     async def _forget(self, job_ids: Sequence[JobId]) -> None:
         with suppress(EngineUnavailable):  # it tells the ends again, and then it is asked again
             await self._engine.forget(job_ids)
-
-    # Tasks
-
-    def _task(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._task_done)
-        return task
-
-    def _task_done(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        # Retrieved here too: the caller that would have got it may be gone.
-        error = None if task.cancelled() else task.exception()
-        if error is not None and not isinstance(error, JobletError):
-            self._journal.log("ERROR", "internal error", error=repr(error))
 
 
 async def _result(work: Awaitable[T]) -> T | Exception:

@@ -10,10 +10,10 @@ Source: docs/contributors.md, "Workflows"; API specification, "Workflow API".
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Final
 
 from joblet.domain.errors import InvalidWorkflow, JobletError, StorageFailed
 from joblet.domain.job import Job, JobId
@@ -32,11 +32,10 @@ from joblet.domain.workflow.states import ENDS, Attempt, Counts, NodeState, Work
 from joblet.domain.workflow.workflow import Workflow, WorkflowId, WorkflowJob
 from joblet.ports import Clock, Journal, StoredWorkflow, WorkflowStore
 from joblet.services.jobs import Jobs
+from joblet.services.tasks import Tasks
 from joblet.services.workflow_check import Check
 from joblet.services.workflow_jobs import end_of, made, request_of
 from joblet.workflowfile.read import WorkflowFile
-
-T = TypeVar("T")
 
 STOPPED_WITH_WORKFLOW: Final = "its workflow was stopped"
 UNREADABLE: Final = "its file cannot be read any more"
@@ -91,7 +90,7 @@ class WorkflowRuns:
         self._new_id = new_id
         self._runs: dict[WorkflowId, Run] = {}
         self._ready: deque[tuple[Run, str]] = deque()
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks = Tasks(journal)
         self._engine_there = True
         self._closed = False
         jobs.listen(self)
@@ -116,8 +115,7 @@ class WorkflowRuns:
         for run in self._runs.values():
             for timer in run.timers.values():
                 timer.cancel()
-        for task in self._tasks:
-            task.cancel()
+        self._tasks.cancel()
 
     async def begin(self, name: str, text: str, file: WorkflowFile) -> Workflow:
         """
@@ -126,7 +124,7 @@ class WorkflowRuns:
         Raises:
             StorageFailed: Nothing of it runs.
         """
-        return await asyncio.shield(self._task(self._begin(name, text, file)))
+        return await asyncio.shield(self._tasks.start(self._begin(name, text, file)))
 
     async def stop(self, run: Run) -> None:
         """
@@ -135,7 +133,7 @@ class WorkflowRuns:
         Raises:
             StorageFailed: It runs on.
         """
-        await asyncio.shield(self._task(self._stop(run)))
+        await asyncio.shield(self._tasks.start(self._stop(run)))
 
     def as_it_stands(self, run: Run) -> Workflow:
         """How far it has come, or how it ended."""
@@ -192,11 +190,10 @@ class WorkflowRuns:
     async def _resume(self, stored: StoredWorkflow) -> None:
         workflow = stored.workflow
         try:
-            file = await self._check(
-                stored.text, workflow.name, None
-            )  # what has begun goes on, on a smaller machine too
+            # Without the machine: what has begun goes on, on a smaller one too.
+            file = await self._check(stored.text, workflow.name, None)
         except InvalidWorkflow as error:
-            self._task(self._give_up(workflow, f"{UNREADABLE}: {error}" if stored.text else UNREADABLE))
+            self._tasks.start(self._give_up(workflow, f"{UNREADABLE}: {error}" if stored.text else UNREADABLE))
             return
         stored_jobs = self._jobs.of_workflow(workflow.id)
         attempts = [(job, state) for job in stored_jobs if (state := end_of(job)) is not None]
@@ -337,7 +334,7 @@ class WorkflowRuns:
             failed=counts.failed,
             canceled=counts.canceled,
         )
-        self._task(self._store_end(run))
+        self._tasks.start(self._store_end(run))
 
     async def _store_end(self, run: Run) -> None:
         jobs = self.jobs_of(run)
@@ -361,9 +358,3 @@ class WorkflowRuns:
         job = run.ended.get(definition.name) or self._jobs.newest(job_id)
         waits = node.state in (NodeState.PENDING, NodeState.CANCELED)  # for a retry, or it was stopped before one
         return made(job, node.state.value if waits else job.state, node.attempts, node.because)
-
-    def _task(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task

@@ -79,7 +79,7 @@ def read_job(nodes: Nodes, key: yaml.Node, node: yaml.Node, where: str, machine:
     requirements = None
     if "requires" in fields:
         requirements = read_requires(nodes, fields["requires"], path_of(where, "requires"))
-    unavailable = _unavailable(nodes, fields, where) if len(fields) else ()
+    unavailable = _unavailable(nodes, fields, where)
     variables = read_variables(nodes, fields, where)
     if len(nodes.problems) > before:
         attributes = {"continue_on_failure": attributes.get("continue_on_failure", False)}
