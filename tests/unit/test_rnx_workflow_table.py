@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from joblet.client import Workflow, WorkflowJob
 from joblet.rnx.workflow_table import (
-    WorkflowJobRow,
-    WorkflowSummary,
     duration_text,
     listed_lines,
     progress_bar,
@@ -22,16 +21,21 @@ from joblet.rnx.workflow_table import (
 
 GOLDEN = Path(__file__).parent / "golden"
 CREATED = datetime(2024, 1, 15, 10, 30, tzinfo=UTC)
-SETUP = WorkflowJobRow("f47ac10b-58cc-4372-a567-0e02b2c3d479", "setup-data", "COMPLETED", 0, ())
-PROCESS = WorkflowJobRow("6ba7b810-9dad-11d1-80b4-00c04fd430c8", "process-data", "RUNNING", None, ("setup-data",))
-WORKFLOW = WorkflowSummary(
-    uuid="a1b2c3d4-e5f6-7890-1234-567890abcdef",
+SETUP = WorkflowJob(job_id="f47ac10b-58cc-4372-a567-0e02b2c3d479", name="setup-data", status="COMPLETED", exit_code=0)
+PROCESS = WorkflowJob(
+    job_id="6ba7b810-9dad-11d1-80b4-00c04fd430c8",
+    name="process-data",
+    status="RUNNING",
+    dependencies=("setup-data",),
+)
+WORKFLOW = Workflow(
+    id="a1b2c3d4-e5f6-7890-1234-567890abcdef",
     name="pipeline",
     status="RUNNING",
-    total=7,
-    completed=3,
-    failed=1,
-    canceled=2,
+    total_jobs=7,
+    completed_jobs=3,
+    failed_jobs=1,
+    canceled_jobs=2,
     created_at=CREATED,
     started_at=CREATED + timedelta(seconds=1),
 )
@@ -52,7 +56,7 @@ def test_the_jobs_of_a_workflow_are_printed_in_the_layout_of_the_specification()
 
 
 def test_a_job_that_waits_has_no_exit_code_and_names_all_it_waits_for() -> None:
-    waiting = WorkflowJobRow("0", "report", "PENDING", None, ("setup-data", "process-data"))
+    waiting = WorkflowJob(job_id=None, name="report", status="PENDING", dependencies=("setup-data", "process-data"))
 
     assert table_lines([waiting])[2].split(maxsplit=4) == ["0", "report", "PENDING", "-", "setup-data, process-data"]
 
@@ -72,7 +76,7 @@ def test_the_head_of_a_workflow() -> None:
 
 
 def test_what_did_not_happen_is_not_counted() -> None:
-    calm = replace(WORKFLOW, failed=0, canceled=0)
+    calm = replace(WORKFLOW, failed_jobs=0, canceled_jobs=0)
 
     assert summary_lines(calm, NOW)[3] == "Progress: 3/7 completed"
 
@@ -89,7 +93,7 @@ def test_what_did_not_happen_is_not_counted() -> None:
 def test_a_workflow_lasts_from_its_first_start_to_its_end_or_to_now(
     started_at: datetime | None, completed_at: datetime | None, shown: str
 ) -> None:
-    workflow = replace(WORKFLOW, started_at=started_at, completed_at=completed_at)
+    workflow = replace(WORKFLOW, started_at=started_at, ended_at=completed_at)
 
     assert summary_lines(workflow, NOW)[-1] == shown
 
@@ -100,15 +104,15 @@ def test_durations_are_shown_in_whole_seconds(seconds: float, shown: str) -> Non
 
 
 def test_workflows_are_listed_one_a_line_under_a_heading() -> None:
-    done = replace(WORKFLOW, uuid="0b2c4d6e-0000-4000-8000-000000000001", name="nightly-report", status="COMPLETED")
+    done = replace(WORKFLOW, id="0b2c4d6e-0000-4000-8000-000000000001", name="nightly-report", status="COMPLETED")
 
-    assert text(listed_lines([WORKFLOW, replace(done, completed=7)])) == golden("workflow-list")
+    assert text(listed_lines([WORKFLOW, replace(done, completed_jobs=7)])) == golden("workflow-list")
 
 
 def test_every_text_a_stranger_may_have_written_is_escaped() -> None:
     evil = "\x1b[2J"
-    row = WorkflowJobRow(evil, evil, evil, 0, (evil,))
-    workflow = replace(WORKFLOW, uuid=evil, name=evil, status=evil)
+    row = WorkflowJob(job_id=evil, name=evil, status=evil, exit_code=0, dependencies=(evil,))
+    workflow = replace(WORKFLOW, id=evil, name=evil, status=evil)
 
     printed = text([*table_lines([row]), *listed_lines([workflow]), *summary_lines(workflow, NOW)])
 

@@ -2,7 +2,7 @@
 `rnx workflow`: what can be said of a workflow's file without a server.
 
 Runs in: the user's terminal.
-Source: docs/users.md, "Workflows".
+Source: docs/workflows.md.
 """
 
 from typing import Final

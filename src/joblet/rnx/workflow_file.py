@@ -2,7 +2,7 @@
 A workflow's file, checked before anything is sent.
 
 Runs in: the user's terminal.
-Source: API specification, "Validation"; docs/users.md, "Workflows".
+Source: API specification, "Validation"; docs/workflows.md.
 """
 
 from pathlib import Path

@@ -4,7 +4,7 @@
 With --follow stdout has the jobs' lines, each behind its job's name, and everything else goes to stderr.
 
 Runs in: the user's terminal, scripts, CI pipelines; one thread for each log that is being read.
-Source: API specification, "CLI Integration"; docs/users.md, "Workflows".
+Source: API specification, "CLI Integration"; docs/workflows.md.
 """
 
 import os
@@ -21,6 +21,8 @@ from joblet.rnx.workflow_file import checked
 from joblet.rnx.workflow_view import bar_text, exit_status, show, states, status_text, workflow_object
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from joblet.client import JobletClient, JobLog, Workflow, WorkflowJob, WorkflowStatus
     from joblet.rnx.interleaving import Prefixer
 
@@ -38,7 +40,7 @@ def run_workflow(values: Values, output: Output) -> int:
         if values.given(flag):
             raise BadUsage(f"--{flag} is for one job; in a workflow it stands in the file")
     name = values.text("workflow")
-    text, _ = checked(name)
+    text, file = checked(name)
     with connected(values) as client:
         try:
             workflow = client.run_workflow(text, name=Path(name).name)
@@ -46,7 +48,7 @@ def run_workflow(values: Values, output: Output) -> int:
             output.note("Interrupted: the workflow may have been started (rnx list --workflow)")
             return INTERRUPTED
         if values.switch("follow", default=False):
-            return _follow(client, workflow, output)
+            return _follow(client, workflow, list(file.definition.jobs), output)
     show(output, workflow_object(workflow), lambda: started_lines(workflow))
     return 0
 
@@ -62,10 +64,10 @@ def started_lines(workflow: "Workflow") -> list[str]:
     ]
 
 
-def _follow(client: "JobletClient", workflow: "Workflow", output: Output) -> int:
+def _follow(client: "JobletClient", workflow: "Workflow", names: "Sequence[str]", output: Output) -> int:
     def follow() -> int:
         output.note(json_text(workflow_object(workflow))) if output.as_json else output.note(*started_lines(workflow))
-        return _Following(client, output).until_the_end(workflow)
+        return _Following(client, output).until_the_end(workflow, names)
 
     what, verbs = f"workflow {workflow.id}", f"--workflow {workflow.id}"
     return followed(output, what, verbs, follow, lambda: client.stop_workflow(workflow.id).status)
@@ -85,18 +87,16 @@ class _Following:
         self._told: dict[str, str] = {}
         self._wake = threading.Event()
 
-    def until_the_end(self, workflow: "Workflow") -> int:
-        """Print everything; the exit status."""
+    def until_the_end(self, workflow: "Workflow", names: "Sequence[str]") -> int:
+        """Print everything that the jobs with these names print; the exit status."""
         from joblet.rnx.interleaving import Prefixer, colours_wanted
 
-        first = self._client.get_workflow_status(workflow.id)
-        names = [job.name for job in first.jobs]
         prefixer = Prefixer(names, colour=colours_wanted(self._output.stdout_is_terminal, os.environ))
         looker = threading.Thread(target=self._look, args=(workflow.id,), name="workflow", daemon=True)
         looker.start()
-        last, ended = first, False
+        last: WorkflowStatus | None = None
         try:
-            while not ended or self._reading:
+            while last is None or not last.workflow.ended or self._reading:
                 self._wake.wait()
                 self._wake.clear()
                 while not self._states.empty():
@@ -104,7 +104,7 @@ class _Following:
                     if isinstance(state, Exception):
                         raise state
                     self._take(state)
-                    last, ended = state, state.workflow.ended
+                    last = state
                 self._print(prefixer)
         finally:
             for log in list(self._logs.values()):

@@ -15,67 +15,31 @@ Runs in: the user's terminal. May not: know the wire, read a clock.
 Source: API specification, "Job Names in Workflows", "Status Display".
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from joblet.rnx.output import escaped, time_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from joblet.client import Workflow, WorkflowJob
+
+NOT_STARTED: Final = "0"
+"""In the place of a job's UUID, as on the wire."""
 
 _WIDTHS: Final = (40, 20, 12, 10, 20)
 _RULE: Final = "-" * 117  # as the specification has it, though its columns are 106 wide
 
 
-@dataclass(frozen=True, slots=True)
-class WorkflowJobRow:
-    """
-    One job of a workflow, as it stands in the table.
-
-    Args:
-        job_id: "0" until it is started.
-        exit_code: None until it has ended.
-        dependencies: Names of the jobs it waits for.
-    """
-
-    job_id: str
-    name: str
-    status: str
-    exit_code: int | None
-    dependencies: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class WorkflowSummary:
-    """
-    A workflow as a whole.
-
-    Args:
-        total: Jobs; the next three count those of them that have ended so.
-        started_at: None until its first job is.
-        completed_at: None until it has ended, however.
-    """
-
-    uuid: str
-    name: str
-    status: str
-    total: int
-    completed: int
-    failed: int
-    canceled: int
-    created_at: datetime | None
-    started_at: datetime | None = None
-    completed_at: datetime | None = None
-    reason: str = ""
-
-
-def table_lines(jobs: Iterable[WorkflowJobRow]) -> list[str]:
+def table_lines(jobs: "Iterable[WorkflowJob]") -> list[str]:
     """The layout of "Status Display", byte for byte, trailing spaces too."""
     return [
         _row("JOB ID", "JOB NAME", "STATUS", "EXIT CODE", "DEPENDENCIES"),
         _RULE,
         *(
             _row(
-                job.job_id,
+                job.job_id or NOT_STARTED,
                 job.name,
                 job.status,
                 "-" if job.exit_code is None else str(job.exit_code),
@@ -86,17 +50,17 @@ def table_lines(jobs: Iterable[WorkflowJobRow]) -> list[str]:
     ]
 
 
-def listed_lines(workflows: Iterable[WorkflowSummary]) -> list[str]:
+def listed_lines(workflows: "Iterable[Workflow]") -> list[str]:
     """One line a workflow, under a heading; progress is of jobs that completed."""
     return [
         _row("UUID", "NAME", "STATUS", "PROGRESS", "CREATED"),
         _RULE,
         *(
             _row(
-                workflow.uuid,
+                workflow.id,
                 workflow.name,
                 workflow.status,
-                f"{workflow.completed}/{workflow.total}",
+                f"{workflow.completed_jobs}/{workflow.total_jobs}",
                 time_text(workflow.created_at),
             )
             for workflow in workflows
@@ -104,29 +68,29 @@ def listed_lines(workflows: Iterable[WorkflowSummary]) -> list[str]:
     ]
 
 
-def summary_lines(workflow: WorkflowSummary, now: datetime) -> list[str]:
+def summary_lines(workflow: "Workflow", now: "datetime") -> list[str]:
     """
     What stands above the table.
 
     Args:
         now: Until when a workflow has lasted that has not ended.
     """
-    progress = f"{workflow.completed}/{workflow.total} completed"
-    if workflow.failed:
-        progress += f", {workflow.failed} failed"
-    if workflow.canceled:
-        progress += f", {workflow.canceled} canceled"
+    progress = f"{workflow.completed_jobs}/{workflow.total_jobs} completed"
+    if workflow.failed_jobs:
+        progress += f", {workflow.failed_jobs} failed"
+    if workflow.canceled_jobs:
+        progress += f", {workflow.canceled_jobs} canceled"
     duration = ""
     if workflow.started_at is not None:
-        duration = duration_text(((workflow.completed_at or now) - workflow.started_at).total_seconds())
+        duration = duration_text(((workflow.ended_at or now) - workflow.started_at).total_seconds())
     return [
         f"Workflow: {escaped(workflow.name)}",
-        f"UUID: {escaped(workflow.uuid)}",
+        f"UUID: {escaped(workflow.id)}",
         f"Status: {escaped(workflow.status)}",
         f"Progress: {progress}",
         f"Created At: {time_text(workflow.created_at)}",
         f"Started At: {time_text(workflow.started_at)}",
-        f"Completed At: {time_text(workflow.completed_at)}",
+        f"Completed At: {time_text(workflow.ended_at)}",
         f"Duration: {duration}",
         *([f"Reason: {escaped(workflow.reason)}"] if workflow.reason else []),
     ]

@@ -13,20 +13,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from joblet.rnx.output import Output, escaped, time_or_null, time_text
-from joblet.rnx.workflow_table import (
-    WorkflowJobRow,
-    WorkflowSummary,
-    listed_lines,
-    progress_bar,
-    summary_lines,
-    table_lines,
-)
+from joblet.rnx.workflow_table import NOT_STARTED, listed_lines, progress_bar, summary_lines, table_lines
 
 if TYPE_CHECKING:
     from joblet.client import JobletClient, Workflow, WorkflowJob, WorkflowStatus
 
 BAR_WIDTH: Final = 40
-_NOT_STARTED: Final = "0"
 _HOME_AND_CLEAR: Final = b"\x1b[H\x1b[J"
 _SHORTEST_PAUSE_S: Final = 0.2
 # Of the time that passes, looking takes at most so much: a workflow of 10,000 jobs is a megabyte.
@@ -35,12 +27,12 @@ _PAUSES_PER_LOOK: Final = 10.0
 
 def status_text(status: "WorkflowStatus") -> list[str]:
     """The head of a workflow and the table of its jobs."""
-    return [*summary_lines(_summary(status.workflow), datetime.now(UTC)), "", *table_lines(map(_row, status.jobs))]
+    return [*summary_lines(status.workflow, datetime.now(UTC)), "", *table_lines(status.jobs)]
 
 
 def list_text(workflows: "Iterable[Workflow]") -> list[str]:
     """A workflow a line."""
-    return listed_lines(map(_summary, workflows))
+    return listed_lines(workflows)
 
 
 def workflow_object(workflow: "Workflow") -> dict[str, object]:
@@ -140,29 +132,9 @@ def show(output: Output, as_object: object, text: Callable[[], Iterable[str]]) -
         output.lines(*text())
 
 
-def _row(job: "WorkflowJob") -> WorkflowJobRow:
-    return WorkflowJobRow(job.job_id or _NOT_STARTED, job.name, job.status, job.exit_code, job.dependencies)
-
-
-def _summary(workflow: "Workflow") -> WorkflowSummary:
-    return WorkflowSummary(
-        uuid=workflow.id,
-        name=workflow.name,
-        status=workflow.status,
-        total=workflow.total_jobs,
-        completed=workflow.completed_jobs,
-        failed=workflow.failed_jobs,
-        canceled=workflow.canceled_jobs,
-        created_at=workflow.created_at,
-        started_at=workflow.started_at,
-        completed_at=workflow.ended_at,
-        reason=workflow.reason,
-    )
-
-
 def _job_object(job: "WorkflowJob") -> dict[str, object]:
     return {
-        "jobId": job.job_id or _NOT_STARTED,
+        "jobId": job.job_id or NOT_STARTED,
         "jobName": job.name,
         "status": job.status,
         "dependencies": list(job.dependencies),
