@@ -6,7 +6,7 @@ Runs in: tests.
 
 import datetime
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -126,3 +126,11 @@ def client_certificates(authority: Authority) -> dict[str, Credentials]:
         "not yet valid": issue("heidi", ["admin"], starts=DAY, ends=2 * DAY),
         "other CA": Authority("another CA").issue("mallory", ["admin"]),
     }
+
+
+def write_client_files(folder: Path, authority: Authority, certificates: Mapping[str, Credentials]) -> None:
+    """The files of every kind of client, as `rnx_process.environment` names them."""
+    (folder / "ca-cert.pem").write_bytes(authority.certificate)
+    for kind, pem in certificates.items():
+        (folder / f"{kind}-cert.pem").write_bytes(pem.certificate)
+        (folder / f"{kind}-key.pem").write_bytes(pem.key)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from certificates import Authority
+from certificates import Authority, write_client_files
 from certificates import Credentials as Pem
 from rnx_process import environment, run
 from served import Served, a_server
@@ -36,10 +36,7 @@ from joblet.testing.programs import Program, exits, killed_by, prints, runs_fore
 def folder(tmp_path_factory: pytest.TempPathFactory, authority: Authority, certificates: dict[str, Pem]) -> Path:
     """The certificate files of every kind of client."""
     folder = tmp_path_factory.mktemp("certs")
-    (folder / "ca-cert.pem").write_bytes(authority.certificate)
-    for kind, pem in certificates.items():
-        (folder / f"{kind}-cert.pem").write_bytes(pem.certificate)
-        (folder / f"{kind}-key.pem").write_bytes(pem.key)
+    write_client_files(folder, authority, certificates)
     return folder
 
 

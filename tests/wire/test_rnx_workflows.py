@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from certificates import Authority
+from certificates import Authority, write_client_files
 from certificates import Credentials as Pem
-from rnx_process import environment, start
-from served import Served, a_server
-from test_rnx_server import a_client, rnx
+from rnx_process import start
+from served import a_server
+from test_rnx_server import a_client, environ_of, rnx
 
 from joblet.client import (
     InvalidRequest,
@@ -47,17 +47,10 @@ ENDLESS: Final = (
 def folder(tmp_path_factory: pytest.TempPathFactory, authority: Authority, certificates: dict[str, Pem]) -> Path:
     """The certificate files of every kind of client, and workflows."""
     folder = tmp_path_factory.mktemp("certs")
-    (folder / "ca-cert.pem").write_bytes(authority.certificate)
-    for kind, pem in certificates.items():
-        (folder / f"{kind}-cert.pem").write_bytes(pem.certificate)
-        (folder / f"{kind}-key.pem").write_bytes(pem.key)
+    write_client_files(folder, authority, certificates)
     for name, text in {"broken": BROKEN, "well": WELL, "endless": ENDLESS}.items():
         (folder / f"{name}.yaml").write_text(text)
     return folder
-
-
-def environ_of(server: Served, folder: Path, kind: str = "admin") -> dict[str, str]:
-    return dict(environment(f"localhost:{server.port}", folder, kind))
 
 
 async def test_a_workflow_through_the_client_from_its_file_to_its_end(authority: Authority, folder: Path) -> None:

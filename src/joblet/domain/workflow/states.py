@@ -8,7 +8,6 @@ The states of a workflow and of its jobs, as the scheduler sees them: one table.
        ├── given up ─────────────────────────────────────────► FAILED      (stopped before it was tried again)
        └── canceled ─────────────────────────────────────────► CANCELED
 
-
 Runs in: server loop. May not: do I/O.
 Source: API specification, "Workflow API".
 """
