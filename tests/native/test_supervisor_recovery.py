@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from joblet.domain.job import Ended, JobState
+from joblet.domain.reconcile import LOST_RUNNING
 
 if TYPE_CHECKING:
     from tests.native.conftest import RealEngine, Scenario
@@ -202,6 +203,28 @@ def test_a_job_whose_init_was_killed_has_failed_with_its_log_kept(
         assert (ended.state, ended.exit_code) == (JobState.FAILED, 137)
         assert ended.reason == "its init process was killed from outside"
         assert real.log(job_id) == b"before\n"
+
+    on_real_engine(scenario)
+
+
+def test_a_command_of_which_only_the_beginning_is_known_is_not_taken_for_one_that_never_ran(
+    on_real_engine: "Callable[[Scenario], None]",
+) -> None:
+    """Supervisor and init both killed just after the command was started, before init could say so."""
+
+    async def scenario(real: "RealEngine") -> None:
+        job_id, running = await real.start("sleep", "60")
+        await real.drop()
+        real.kill_supervisor()
+        path = real.folder.status(job_id)
+        os.truncate(path, path.read_bytes().index(b"running "))
+        os.kill(running.pid, 9)
+        await asyncio.to_thread(end_of, running.pid)
+
+        attached = await real.attach()
+
+        assert job_id in attached.ended
+        assert (await real.end(job_id)).reason == LOST_RUNNING
 
     on_real_engine(scenario)
 

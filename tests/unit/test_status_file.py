@@ -10,6 +10,7 @@ from joblet.supervisor.status import Exited, read_status
 
 WHOLE = (
     b'record 4711 {"job_id": "a b"}\n'
+    b"starting 99\n"
     b"running 100\n"
     b"stopping 150\n"
     b"exited 32512 10 5 4096 200 command not found: foo\n"
@@ -28,7 +29,7 @@ def test_a_whole_life_is_read(tmp_path: Path) -> None:
 
     assert status is not None
     assert (status.pid, status.record) == (4711, b'{"job_id": "a b"}')
-    assert (status.running_ns, status.stopping_ns) == (100, 150)
+    assert (status.starting_ns, status.running_ns, status.stopping_ns) == (99, 100, 150)
     assert status.exited == Exited(32512, 15, 4096, 200, "command not found: foo")
     assert status.end == b'{"state": "FAILED"}'
 
@@ -51,6 +52,14 @@ def test_a_failed_set_up_keeps_its_words(tmp_path: Path) -> None:
 
     assert status is not None
     assert status.failed == "operation not permitted: mount(proc, /proc)"
+
+
+def test_from_starting_on_the_command_may_have_run_unless_the_set_up_failed(tmp_path: Path) -> None:
+    for more, may_have_run_ns in ((b"", 0), (b"starting 5\n", 5), (b"starting 5\nfailed 11 no more processes\n", 0)):
+        status = read_status(written(tmp_path, b"record 1 {}\n" + more))
+
+        assert status is not None
+        assert status.may_have_run_ns == may_have_run_ns
 
 
 def test_a_missing_file_is_no_status(tmp_path: Path) -> None:

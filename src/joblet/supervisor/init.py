@@ -2,7 +2,7 @@
 The first process of a job: sets up its world, starts the command, reaps, and tells the end.
 
     set_up ──► place descriptors ─► record ─► still wanted? ─► mounts ─► name ─► privileges
-    run    ──► start the command ─► last privileges ─► PID 1 loop ─► kill the rest ─► exited ─► wait for SIGKILL
+    run    ──► starting ─► start the command ─► last privileges ─► PID 1 loop ─► kill the rest ─► exited ─► wait
 
 It never exits by itself once the command has been started: it holds the log's pipe and memory until
 the supervisor, or its successor, has all of it on disk and kills it.
@@ -261,6 +261,8 @@ def _start_and_serve(birth: Birth, spec: Spec) -> None:
     hide()
     birth.filter.take()
     started_ns = time.time_ns()
+    # Not told: only a successor that finds no init any more wants to know.
+    _write(b"starting %d" % started_ns)
     command = 0
     if unable is None:
         try:
@@ -377,6 +379,12 @@ def _kill_the_rest() -> None:
 
 
 def _append(line: bytes) -> None:
+    """A line, and word to the supervisor that it is there."""
+    _write(line)
+    os.eventfd_write(FD_EVENT, 1)
+
+
+def _write(line: bytes) -> None:
     """
     One write, so that a line is whole or, for a reader, not there yet.
 
@@ -390,4 +398,3 @@ def _append(line: bytes) -> None:
             if error.errno not in _DISK_FULL:
                 raise
             time.sleep(_RETRY_S)
-    os.eventfd_write(FD_EVENT, 1)

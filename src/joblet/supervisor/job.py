@@ -141,6 +141,7 @@ class SupervisedJob:
             self._status_changed(0)
             return
         self._init_gone = True
+        self.started_ns = status.may_have_run_ns
         if status.stopping_ns is not None:
             self._begin_grace(status.stopping_ns)
         if self._adopt_end(status):
@@ -238,7 +239,10 @@ class SupervisedJob:
         self._status_changed(0)
         self._init_gone = True
         if self._end is None and not self.started_ns and self._set_up_failure is None:
-            if self.cgroup is not None and self.cgroup.oom_kills():
+            status = self._read_status()
+            if status is not None and status.may_have_run_ns:
+                self._running(status.may_have_run_ns)
+            elif self.cgroup is not None and self.cgroup.oom_kills():
                 # Its memory does not do even for its start: that is an end like any other for want of memory.
                 self._running(time.time_ns())
             else:

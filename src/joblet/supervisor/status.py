@@ -4,6 +4,7 @@ A job's status file: what its init has written, and how a successor takes the jo
 Init appends one line per event, each with a single write, and adds 1 to the job's eventfd after it:
 
     record <pid> <the supervisor's record>                   before anything of the job can run
+    starting <ns>                                            from here on the command may have run
     failed <errno> <words>                                   the set-up failed; init has exited
     running <ns>                                             the command was started, or could not be executed
     stopping <ns>                                            SIGTERM from the supervisor was passed on to the command
@@ -58,7 +59,8 @@ class Status:
         record: The bytes the supervisor handed to `launch`; empty when init was killed before it wrote them.
         pid: Of the job's init, in the supervisor's PID namespace; 0 likewise.
         file: Device and inode of the status file. Init holds it open: that tells it from a later process with its pid.
-        running_ns: When the command was started, since the epoch; None before.
+        starting_ns: When the command was about to be started, since the epoch; None before.
+        running_ns: When it was started; None before.
         stopping_ns: When SIGTERM was passed on to it; None if never.
         failed: Why the set-up failed, beginning with the kernel's words; None when it has not.
         exited: The end of the command; None before.
@@ -68,11 +70,17 @@ class Status:
     record: bytes = b""
     pid: int = 0
     file: tuple[int, int] = (0, 0)
+    starting_ns: int | None = None
     running_ns: int | None = None
     stopping_ns: int | None = None
     failed: str | None = None
     exited: Exited | None = None
     end: bytes | None = None
+
+    @property
+    def may_have_run_ns(self) -> int:
+        """When the command was started, if its init was killed before it could say so; 0 when it has never run."""
+        return 0 if self.failed is not None else self.running_ns or self.starting_ns or 0
 
 
 def read_status(path: str | os.PathLike[str]) -> Status | None:
@@ -154,6 +162,8 @@ def _after(status: Status, line: bytes) -> Status:
         case b"failed":
             _number, words = rest.split(b" ", 1)
             return replace(status, failed=words.decode(errors="replace"))
+        case b"starting":
+            return replace(status, starting_ns=int(rest))
         case b"running":
             return replace(status, running_ns=int(rest))
         case b"stopping":
