@@ -212,7 +212,7 @@ def test_a_retry_that_never_ran_leaves_the_failure_before_it_after_a_stop() -> N
     schedule.started("a")
     schedule.stop()
 
-    assert schedule.not_started("a") == [Finished(W.FAILED)]
+    assert schedule.not_started("a") == [Finished(W.STOPPED)]
     assert (schedule.job("a").state, schedule.job("a").attempts) == (S.FAILED, 1)
 
 
@@ -249,7 +249,7 @@ def test_a_stop_makes_a_failure_final_that_was_to_be_tried_again(due: bool) -> N
 
     actions = schedule.stop()
 
-    assert actions == [Cancel("zero", STOPPED), Cancel("b", STOPPED), Finished(W.FAILED)]
+    assert actions == [Cancel("zero", STOPPED), Cancel("b", STOPPED), Finished(W.STOPPED)]
     assert schedule.job("a").state is S.FAILED
 
 
@@ -260,7 +260,7 @@ def test_after_a_stop_nothing_starts_and_nothing_is_tried_again() -> None:
     schedule.stop()
 
     assert schedule.ended("a", S.FAILED) == []
-    assert schedule.ended("b", S.COMPLETED) == [Finished(W.FAILED)]
+    assert schedule.ended("b", S.COMPLETED) == [Finished(W.STOPPED)]
 
 
 def test_a_stop_after_the_end_changes_nothing() -> None:
@@ -282,7 +282,9 @@ def test_a_stop_after_the_end_changes_nothing() -> None:
         ([S.COMPLETED, S.COMPLETED], False, W.COMPLETED, Counts(2, 2, 0, 0)),
         ([S.COMPLETED, S.COMPLETED], True, W.COMPLETED, Counts(2, 2, 0, 0)),
         ([S.COMPLETED, S.FAILED], False, W.FAILED, Counts(2, 1, 1, 0)),
-        ([S.STOPPED, S.FAILED], True, W.FAILED, Counts(2, 0, 1, 1)),
+        ([S.STOPPED, S.FAILED], False, W.FAILED, Counts(2, 0, 1, 1)),
+        ([S.STOPPED, S.FAILED], True, W.STOPPED, Counts(2, 0, 1, 1)),
+        ([None, S.FAILED], True, W.STOPPED, Counts(2, 0, 1, 1)),
         ([S.COMPLETED, S.STOPPED], False, W.STOPPED, Counts(2, 1, 0, 1)),
         ([S.COMPLETED, S.STOPPED], True, W.STOPPED, Counts(2, 1, 0, 1)),
         ([S.COMPLETED, None], True, W.STOPPED, Counts(2, 1, 0, 1)),

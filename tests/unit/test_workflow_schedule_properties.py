@@ -103,10 +103,10 @@ class Facts:
         fatal = {name for name, job in self.definition.jobs.items() if not job.continue_on_failure}
         if not all(state in OVER for state in states.values()):
             return W.RUNNING if self.attempts else W.PENDING
-        if any(states[name] is S.FAILED for name in fatal):
-            return W.FAILED
         if self.stop and set(states.values()) != {S.COMPLETED}:
             return W.STOPPED if self.attempts else W.CANCELED
+        if any(states[name] is S.FAILED for name in fatal):
+            return W.FAILED
         return W.STOPPED if S.STOPPED in states.values() else W.COMPLETED
 
     def counts(self) -> Counts:

@@ -122,10 +122,11 @@ class Schedule:
         """Where the workflow stands."""
         if self._left:
             return WorkflowState.RUNNING if self._started else WorkflowState.PENDING
-        if self._failed:
-            return WorkflowState.FAILED
+        # Whatever else it did: a person who stopped it before it was through finds it stopped.
         if self.stopping and self._ended[_S.COMPLETED] < len(self._nodes):
             return WorkflowState.STOPPED if self._started else WorkflowState.CANCELED
+        if self._failed:
+            return WorkflowState.FAILED
         return WorkflowState.STOPPED if self._ended[_S.STOPPED] else WorkflowState.COMPLETED
 
     @property
