@@ -6,10 +6,12 @@ from collections import Counter
 
 import pytest
 
+from joblet.domain.errors import StorageFailed
 from joblet.domain.job import JobState
 from joblet.domain.reconcile import LOST_IN_SETUP
 from joblet.domain.workflow.states import Counts, WorkflowState
 from joblet.domain.workflow.workflow import Workflow
+from joblet.services.workflow_runs import SECRETS_LOST
 from joblet.testing.clock import VirtualClock, pass_time
 from joblet.testing.engine import FakeEngine
 from joblet.testing.faults import CRASH, Faults
@@ -137,20 +139,84 @@ async def test_an_attempt_that_never_began_is_made_again_and_shows_as_lost() -> 
         running.cancel()
 
 
-async def test_a_workflow_whose_key_is_gone_is_given_up_with_the_reason() -> None:
+WITH_A_SECRET = """
+secret_environment: {TOKEN: hunter2}
+jobs:
+  a: {command: sleep, args: [600]}
+  b: {command: echo}
+  c: {command: echo, requires: [{a: FINISHED}]}
+  d: {command: "false", retries: {max: 3, backoff: 60s}}
+"""
+
+
+async def without_its_key(joblet: FakeJoblet, text: str, **faults: object) -> Workflow:
+    """A workflow a second after its start, on a server that cannot read its secrets any more."""
+    workflow = await joblet.run_workflow(text)
+    await pass_time(1)
+    await joblet.database.write("UPDATE workflows SET sealed = 'not ours'", ())
+    await joblet.crash(**faults)  # type: ignore[arg-type]
+    return workflow
+
+
+@pytest.mark.parametrize("refused", [0, 1, 2])
+async def test_a_workflow_whose_key_is_gone_is_given_up_and_shown_whole(refused: int) -> None:
+    """Also when the store refuses its end at first."""
+    async with FakeJoblet() as joblet:
+        faults = Faults(refused, StorageFailed("full"), only=["workflows.finish"])
+        workflow = await without_its_key(joblet, WITH_A_SECRET, faults=faults)
+        assert [each.id for each in joblet.workflows.list(ended=False)] == [workflow.id]
+
+        ended = await joblet.workflow_ended(workflow)
+        await pass_time(5)
+
+        found = joblet.workflows.get(workflow.id)
+        assert found == ended
+        assert (found.state, found.reason) == (WorkflowState.FAILED, SECRETS_LOST)
+        assert found.counts == Counts(4, completed=1, failed=1, canceled=2)
+        assert 0 < found.started_ns < found.ended_ns
+        jobs = {job.name: job for job in joblet.workflows.jobs(workflow.id)}
+        assert {name: job.status for name, job in jobs.items()} == {
+            "a": "STOPPED",
+            "b": "COMPLETED",
+            "c": "CANCELED",
+            "d": "FAILED",
+        }
+        assert jobs["a"].reason == SECRETS_LOST
+        assert joblet.workflows.list(ended=False) == []
+
+
+async def test_a_workflow_that_is_being_given_up_can_be_stopped_like_any_other() -> None:
+    async with FakeJoblet() as joblet:
+        workflow = await without_its_key(joblet, WITH_A_SECRET)
+
+        stopped = await joblet.workflows.stop(workflow.id)
+
+        assert (stopped.state, stopped.reason) == (WorkflowState.FAILED, SECRETS_LOST)
+
+
+async def test_a_workflow_without_secrets_needs_no_key() -> None:
+    async with FakeJoblet() as joblet:
+        workflow = await without_its_key(joblet, NIGHT)
+
+        ended = await joblet.workflow_ended(workflow)
+
+        assert (ended.counts, ended.reason) == (ENDED, "")
+        assert await times_run(joblet, workflow) == ONCE
+
+
+async def test_a_file_that_this_version_does_not_take_any_more_is_given_up_with_its_jobs() -> None:
     async with FakeJoblet() as joblet:
         workflow = await joblet.run_workflow("jobs: {a: {command: sleep, args: [600]}, b: {command: echo}}")
         await pass_time(1)
-        await joblet.database.write("UPDATE workflows SET sealed = 'not ours'", ())
+        await joblet.database.write("UPDATE workflows SET sealed = '', yaml = 'jobs: 5'", ())
         await joblet.restart()
 
-        await pass_time(1)
-        found = joblet.workflows.get(workflow.id)
+        ended = await joblet.workflow_ended(workflow)
 
-        assert (found.state, found.reason) == (WorkflowState.FAILED, "its file cannot be read any more")
-        assert found.counts == Counts(2, completed=1, canceled=1)
-        jobs = joblet.workflows.jobs(workflow.id)
-        assert [(job.name, job.status) for job in jobs] == [("a", "STOPPED"), ("b", "COMPLETED")]
+        assert ended.state is WorkflowState.FAILED
+        assert ended.reason.startswith("its file is not accepted any more: ")
+        assert ended.counts == Counts(2, completed=1, canceled=1)
+        assert [job.status for job in joblet.workflows.jobs(workflow.id)] == ["STOPPED", "COMPLETED"]
 
 
 async def test_a_retry_that_was_waited_for_still_comes_after_a_restart() -> None:

@@ -68,6 +68,9 @@ class Health:
     def job_ended(self, job: Job) -> None:
         """Nothing to do."""
 
+    def job_unmade(self, job: Job) -> None:
+        """Nothing to do."""
+
     def log_grew(self, job_id: JobId, size_bytes: int) -> None:
         """Nothing to do."""
 

@@ -104,18 +104,19 @@ class Jobs:
 
     def start_in_workflow(
         self, request: JobRequest, workflow: str, dependencies: tuple[str, ...]
-    ) -> tuple[JobId, asyncio.Task[Job]]:
+    ) -> JobId:
         """
         Create and start a job of a workflow, whether or not there is room. It is never refused for want of an engine.
 
         Returns:
-            Its id, and what `run` returns or raises. One that is found never to have run ends FAILED with the
-            reason `LOST_IN_SETUP`.
+            Its id. Listeners are told of its end, or that it was unmade. One that is found never to have run ends
+            FAILED with the reason `LOST_IN_SETUP`.
 
         Raises:
             InvalidCommand, InvalidLimit, InvalidRequest: No job was made.
         """
-        return self._start(spec_of(request, self._defaults, self._machine), workflow, dependencies)
+        job_id, _ = self._start(spec_of(request, self._defaults, self._machine), workflow, dependencies)
+        return job_id
 
     def stop_in_workflow(self, job_id: JobId, reason: str) -> None:
         """Begin to stop a job, unless it has ended."""
@@ -165,6 +166,13 @@ class Jobs:
         if job is None:
             raise JobNotFound(job_id)
         return job
+
+    def recorded(self, job_id: JobId) -> Job | None:
+        """One job as it stands now, by its full id; None before users know of it."""
+        life = self._lives.get(job_id)
+        if life is not None:
+            return life.job if life.recorded else None
+        return self._stored(job_id)
 
     def list(self) -> Sequence[Job]:
         """Every job as it stands now, oldest first. Holds the loop as long as that takes: see `newest_first`."""

@@ -62,6 +62,9 @@ class JobListener(Protocol):
     def job_ended(self, job: Job) -> None:
         """It is over, all of its output is in the log, and its end is stored."""
 
+    def job_unmade(self, job: Job) -> None:
+        """It could not be stored, and is gone: no user has known of it."""
+
     def log_grew(self, job_id: JobId, size_bytes: int) -> None:
         """So much of its log can be read now."""
 
@@ -179,12 +182,12 @@ class Lives:
         starting = None if job.workflow else self._tasks.start(self._engine.start(job))
         attachments = self._attachments
         stored = await _result(self._store.add(life.job))
+        life.recorded = not isinstance(stored, Exception)
         if starting is None and stored is None:
             attachments = self._attachments
             starting = self._tasks.start(self._engine.start(job))
         started = stored if starting is None else await _result(starting)
         life.starting = False
-        life.recorded = not isinstance(stored, Exception)
         if isinstance(started, EngineUnavailable):
             started = await self._judgement(life, started, attachments)
         if isinstance(stored, Exception):
@@ -241,6 +244,8 @@ class Lives:
             self._stop(life)
             await life.over.wait()
         self._lives.pop(life.job.id, None)
+        for listener in self._listeners:
+            listener.job_unmade(life.job)
         await self._forget([life.job.id])
 
     # Stop

@@ -344,6 +344,9 @@ class Logs:
             watch.over = True
             watch.tell()
 
+    def job_unmade(self, job: Job) -> None:
+        """See `JobListener`."""
+
     def log_grew(self, job_id: JobId, size_bytes: int) -> None:
         """See `JobListener`."""
         if watch := self._watches.get(job_id):

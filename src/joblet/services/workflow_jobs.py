@@ -4,9 +4,11 @@ A workflow's job, as the other services see it, and one of theirs as the schedul
 Runs in: server loop. May not: do I/O.
 """
 
+from collections.abc import Sequence
+
 from joblet.domain.job import Ended, Job, JobState, Running
 from joblet.domain.reconcile import LOST_IN_SETUP
-from joblet.domain.workflow.definition import JobDefinition
+from joblet.domain.workflow.definition import Definition, JobDefinition
 from joblet.domain.workflow.states import NodeState
 from joblet.domain.workflow.workflow import WorkflowJob
 from joblet.services.request import JobRequest
@@ -26,6 +28,14 @@ def request_of(definition: JobDefinition) -> JobRequest:
         work_dir=definition.work_dir,
         environment=definition.environment,
         secret_environment=definition.secret_environment,
+    )
+
+
+def definition_of(jobs: Sequence[Job]) -> Definition:
+    """As much of a workflow as can be told from what it has made: its jobs, waiting for nothing."""
+    found = {job.spec.name: job for job in jobs}
+    return Definition(
+        {name: JobDefinition(name, job.spec.command, dependencies=job.dependencies) for name, job in found.items()}
     )
 
 

@@ -28,17 +28,19 @@ from joblet.domain.workflow.schedule import (
     Stop,
     resume,
 )
-from joblet.domain.workflow.states import ENDS, Attempt, Counts, NodeState, WorkflowState
+from joblet.domain.workflow.states import ENDS, Attempt, NodeState, WorkflowState
 from joblet.domain.workflow.workflow import Workflow, WorkflowId, WorkflowJob
 from joblet.ports import Clock, Journal, StoredWorkflow, WorkflowStore
 from joblet.services.jobs import Jobs
 from joblet.services.tasks import Tasks
 from joblet.services.workflow_check import Check
-from joblet.services.workflow_jobs import end_of, made, request_of
+from joblet.services.workflow_jobs import definition_of, end_of, made, request_of
 from joblet.workflowfile.read import WorkflowFile
 
 STOPPED_WITH_WORKFLOW: Final = "its workflow was stopped"
-UNREADABLE: Final = "its file cannot be read any more"
+SECRETS_LOST: Final = "its secrets cannot be read any more: secrets.key is not the key that they were sealed with"
+NOT_ACCEPTED: Final = "its file is not accepted any more"
+MOST_LOST: Final = 10  # attempts of one job
 STORE_RETRY_S: Final = 1.0
 
 
@@ -48,19 +50,35 @@ class Run:
     A workflow that has not ended.
 
     Args:
-        running: The name of each job that is under way, by the id of its attempt.
-        newest: The newest attempt of each job that was made, by its name; of one under way it is not up to date.
+        workflow: With a reason when it cannot go on: then it only waits for what still runs.
+        names: Of the jobs that are under way, by the ids of their attempts.
+        under_way: The other way round.
+        ended: The last attempt of each job that has ended.
+        lost: How many attempts of each job never ran.
         over: Set when its end is stored, or could not be stored for now.
     """
 
     workflow: Workflow
     definition: Definition
     schedule: Schedule
-    running: dict[JobId, str] = field(default_factory=dict)
-    newest: dict[str, JobId] = field(default_factory=dict)
+    names: dict[JobId, str] = field(default_factory=dict)
+    under_way: dict[str, JobId] = field(default_factory=dict)
     ended: dict[str, Job] = field(default_factory=dict)
+    lost: Counter[str] = field(default_factory=Counter)
     timers: dict[str, asyncio.TimerHandle] = field(default_factory=dict)
     over: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def begun(self, job_id: JobId, name: str) -> None:
+        """An attempt is under way."""
+        self.names[job_id] = name
+        self.under_way[name] = job_id
+
+    def no_more(self, job_id: JobId) -> str | None:
+        """An attempt is not under way any more; the job's name, unless it is not ours."""
+        name = self.names.pop(job_id, None)
+        if name is not None:
+            del self.under_way[name]
+        return name
 
 
 class WorkflowRuns:
@@ -165,12 +183,20 @@ class WorkflowRuns:
     def job_ended(self, job: Job) -> None:
         """Decide what follows from it; and whosever it was, there is room for another."""
         run = self._runs.get(WorkflowId(job.workflow))
-        name = run.running.pop(job.id, None) if run is not None else None
-        if run is not None and name is not None:
-            run.ended[name] = job
-            state = end_of(job)
-            schedule = run.schedule
-            self._carry_out(run, schedule.ended(name, state) if state is not None else schedule.not_started(name))
+        if run is not None and (name := run.no_more(job.id)) is not None:
+            state = _outcome(job, run.lost)
+            if state is None:
+                self._carry_out(run, run.schedule.not_started(name))
+            else:
+                run.ended[name] = job
+                self._carry_out(run, run.schedule.ended(name, state))
+        self._start_ready()
+
+    def job_unmade(self, job: Job) -> None:
+        """Make it again soon; and whosever it was, there is room for another."""
+        run = self._runs.get(WorkflowId(job.workflow))
+        if run is not None and (name := run.no_more(job.id)) is not None and not self._closed:
+            self._later(run, name, STORE_RETRY_S, partial(run.schedule.not_started, name))
         self._start_ready()
 
     # Begin and go on
@@ -188,57 +214,40 @@ class WorkflowRuns:
         return self.as_it_stands(run)
 
     async def _resume(self, stored: StoredWorkflow) -> None:
-        workflow = stored.workflow
-        try:
-            # Without the machine: what has begun goes on, on a smaller one too.
-            file = await self._check(stored.text, workflow.name, None)
-        except InvalidWorkflow as error:
-            self._tasks.start(self._give_up(workflow, f"{UNREADABLE}: {error}" if stored.text else UNREADABLE))
-            return
-        stored_jobs = self._jobs.of_workflow(workflow.id)
-        attempts = [(job, state) for job in stored_jobs if (state := end_of(job)) is not None]
+        jobs = self._jobs.of_workflow(stored.workflow.id)
+        definition, reason = await self._definition(stored, jobs)
+        lost = Counter[str]()
+        attempts = [(job, state) for job in jobs if (state := _outcome(job, lost)) is not None]
         schedule, actions = resume(
-            file.definition,
+            definition,
             [Attempt(job.spec.name, state) for job, state in attempts],
-            stop_requested=stored.stop_requested,
+            stop_requested=stored.stop_requested or bool(reason),
         )
         started_ns = attempts[0][0].created_ns if attempts else 0
-        run = Run(replace(workflow, started_ns=started_ns), file.definition, schedule)
+        workflow = replace(stored.workflow, started_ns=started_ns, reason=reason)
+        run = self._runs[workflow.id] = Run(workflow, definition, schedule, lost=lost)
         for job, state in attempts:
-            run.newest[job.spec.name] = job.id
             if state is NodeState.RUNNING:
-                run.running[job.id] = job.spec.name
+                run.begun(job.id, job.spec.name)
             else:
                 run.ended[job.spec.name] = job
-        self._runs[workflow.id] = run
-        self._journal.log("INFO", "workflow resumed", workflow=workflow.id, name=workflow.name, attempts=len(attempts))
+        if reason:
+            self._journal.log("ERROR", "workflow cannot go on", workflow=workflow.id, name=workflow.name, reason=reason)
+        else:
+            self._journal.log(
+                "INFO", "workflow resumed", workflow=workflow.id, name=workflow.name, attempts=len(attempts)
+            )
         self._carry_out(run, actions)
 
-    async def _give_up(self, workflow: Workflow, reason: str) -> None:
-        """What it was to do is not known any more; what it has done is."""
-        self._journal.log("ERROR", "workflow cannot go on", workflow=workflow.id, name=workflow.name, reason=reason)
-        attempts = Counter[str]()
-        newest: dict[str, Job] = {}
-        stored_jobs = self._jobs.of_workflow(workflow.id)
-        for job in stored_jobs:
-            self._jobs.stop_in_workflow(job.id, reason)
-        for job in stored_jobs:
-            attempts[job.spec.name] += 1
-            newest[job.spec.name] = await self._jobs.wait_ended(job.id)
-        jobs = [made(job, job.state, attempts[name]) for name, job in newest.items()]
-        ended = Counter(end_of(job) for job in newest.values())
-        counts = Counts(
-            workflow.counts.total,
-            ended[NodeState.COMPLETED],
-            ended[NodeState.FAILED],
-            workflow.counts.total - ended[NodeState.COMPLETED] - ended[NodeState.FAILED],
-        )
-        now_ns = self._clock.now_ns()
-        given_up = replace(workflow, state=WorkflowState.FAILED, counts=counts, ended_ns=now_ns, reason=reason)
+    async def _definition(self, stored: StoredWorkflow, jobs: Sequence[Job]) -> tuple[Definition, str]:
+        """What a workflow is to do, as far as it is known; and why it cannot be done, or nothing."""
         try:
-            await self._store.finish(given_up, jobs)
-        except StorageFailed as error:  # the next server does it again
-            self._journal.log("ERROR", "workflow not stored", workflow=workflow.id, error=str(error))
+            # Without the machine: what has begun goes on, on a smaller one too.
+            file = await self._check(stored.text or stored.workflow.yaml, stored.workflow.name, None)
+        except InvalidWorkflow as error:  # by a later version
+            return definition_of(jobs), f"{NOT_ACCEPTED}: {error}"
+        secrets_needed = any(job.secret_environment for job in file.definition.jobs.values())
+        return file.definition, SECRETS_LOST if secrets_needed and not stored.text else ""
 
     # Carry out
 
@@ -262,8 +271,8 @@ class WorkflowRuns:
                     )
                     self._later(run, name, after_s, partial(run.schedule.retry_due, name))
                 case Stop(name):
-                    if (job_id := run.newest.get(name)) is not None:  # else its record was refused, and its time comes
-                        self._jobs.stop_in_workflow(job_id, STOPPED_WITH_WORKFLOW)
+                    if (job_id := run.under_way.get(name)) is not None:  # else it was unmade, and its time comes
+                        self._jobs.stop_in_workflow(job_id, run.workflow.reason or STOPPED_WITH_WORKFLOW)
                 case Finished(state):
                     self._finish(run, state)
 
@@ -288,9 +297,7 @@ class WorkflowRuns:
             run.workflow = replace(run.workflow, started_ns=self._clock.now_ns())
         actions = run.schedule.started(name)
         try:
-            job_id, starting = self._jobs.start_in_workflow(
-                request_of(definition), run.workflow.id, definition.dependencies
-            )
+            job_id = self._jobs.start_in_workflow(request_of(definition), run.workflow.id, definition.dependencies)
         except JobletError as error:
             # It was checked when it was submitted, but this may be another machine now.
             self._journal.log(
@@ -298,29 +305,21 @@ class WorkflowRuns:
             )
             self._carry_out(run, [*actions, *run.schedule.ended(name, NodeState.FAILED)])
             return
-        run.running[job_id] = name
-        run.newest[name] = job_id
-        run.ended.pop(name, None)
-        starting.add_done_callback(lambda task: self._started(run, name, job_id, task))
+        run.begun(job_id, name)
         self._carry_out(run, actions)
-
-    def _started(self, run: Run, name: str, job_id: JobId, task: "asyncio.Task[Job]") -> None:
-        """Only one that was not stored is news: of all others `job_ended` tells."""
-        if task.cancelled() or not isinstance(task.exception(), StorageFailed) or self._closed:
-            return
-        if run.running.pop(job_id, None) is not None:
-            run.newest.pop(name, None)
-            self._later(run, name, STORE_RETRY_S, partial(run.schedule.not_started, name))
 
     async def _stop(self, run: Run) -> None:
         if not run.schedule.stopping:
             await self._store.request_stop(run.workflow.id)
             self._journal.log("INFO", "workflow stop requested", workflow=run.workflow.id)
+            self._ready = deque(entry for entry in self._ready if entry[0] is not run)
             self._carry_out(run, run.schedule.stop())
             for name in [name for name in run.timers if run.schedule.job(name).state in ENDS]:
                 run.timers.pop(name).cancel()
 
     def _finish(self, run: Run, state: WorkflowState) -> None:
+        if run.workflow.reason:
+            state = WorkflowState.FAILED
         run.workflow = replace(run.workflow, state=state, counts=run.schedule.counts, ended_ns=self._clock.now_ns())
         workflow = run.workflow
         level = "ERROR" if state is WorkflowState.FAILED else "INFO"
@@ -351,10 +350,31 @@ class WorkflowRuns:
                 return
 
     def _job(self, run: Run, definition: JobDefinition) -> WorkflowJob:
-        node = run.schedule.job(definition.name)
-        job_id = run.newest.get(definition.name)
-        if job_id is None:
-            return WorkflowJob(definition.name, definition.dependencies, node.state.value, reason=node.because)
-        job = run.ended.get(definition.name) or self._jobs.newest(job_id)
-        waits = node.state in (NodeState.PENDING, NodeState.CANCELED)  # for a retry, or it was stopped before one
-        return made(job, node.state.value if waits else job.state, node.attempts, node.because)
+        name = definition.name
+        node = run.schedule.job(name)
+        begun = name in run.under_way
+        under_way = self._jobs.recorded(run.under_way[name]) if begun else None
+        job = under_way or run.ended.get(name)
+        # One that is begun and not recorded cannot be asked for yet: to users it waits.
+        status = NodeState.PENDING if begun and under_way is None else node.state
+        if job is None:
+            return WorkflowJob(name, definition.dependencies, status.value, reason=node.because)
+        waits = status in (NodeState.PENDING, NodeState.CANCELED)  # for a retry, or it was stopped before one
+        attempts = node.attempts - (begun and under_way is None)
+        return made(job, status.value if waits else job.state, attempts, node.because)
+
+
+def _outcome(job: Job, lost: Counter[str]) -> NodeState | None:
+    """
+    What an attempt is to the scheduler; None when its command never ran and it is to be made again.
+
+    Args:
+        lost: How many attempts of each job were lost before: counted on here. What takes the server down with it each
+            time must not do so for ever.
+    """
+    state = end_of(job)
+    if state is None:
+        lost[job.spec.name] += 1
+        if lost[job.spec.name] > MOST_LOST:
+            return NodeState.FAILED
+    return state

@@ -50,7 +50,7 @@ class FakeJoblet:
 
     Args:
         store: Where jobs are kept; a database in memory when not given, which workflows are in anyway.
-        faults: Of the first server; those that `restart` and `crash` start have none.
+        faults: Of the first server; those that `restart` and `crash` start have none unless told.
 
     Attributes:
         engine: The fake machine.
@@ -142,12 +142,12 @@ class FakeJoblet:
         await self.close()
         await self._next()
 
-    async def crash(self) -> None:
+    async def crash(self, *, faults: Faults | None = None) -> None:
         """Kill the server at this instant (no clean-up, nothing finished) and start the next one."""
         self.faults.crash()
         self._dead.append(self._runs)
         await self._leave()
-        await self._next()
+        await self._next(faults)
 
     async def run(self, program: Program | str, *args: str, **wishes: object) -> Job:
         """
@@ -187,8 +187,8 @@ class FakeJoblet:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._consumer
 
-    async def _next(self) -> None:
-        self.faults = Faults()
+    async def _next(self, faults: Faults | None = None) -> None:
+        self.faults = faults if faults is not None else Faults()
         self._build()
         await self.serve()
 
