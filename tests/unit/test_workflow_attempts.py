@@ -1,4 +1,4 @@
-"""Attempts of a workflow's jobs and their records: nothing is shown that cannot be asked for, no room is left unused."""
+"""Attempts of a workflow's jobs and their records: nothing is shown that cannot be asked for, no room stays unused."""
 
 import asyncio
 

@@ -102,9 +102,7 @@ class Jobs:
         """How many more jobs may be started now."""
         return max(0, self._defaults.max_concurrent_jobs - len(self._lives))
 
-    def start_in_workflow(
-        self, request: JobRequest, workflow: str, dependencies: tuple[str, ...]
-    ) -> JobId:
+    def start_in_workflow(self, request: JobRequest, workflow: str, dependencies: tuple[str, ...]) -> JobId:
         """
         Create and start a job of a workflow, whether or not there is room. It is never refused for want of an engine.
 
