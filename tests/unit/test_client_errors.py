@@ -42,6 +42,7 @@ SAMPLES: dict[type[JobletError], JobletError] = {
         errors.InvalidWorkflow(["w.yaml:1:1: is empty; a workflow needs jobs", "w.yaml:2:1: unknown key"]),
         errors.UnavailableInWorkflow(["w.yaml:3:5: jobs.a.volumes: volumes"]),
         errors.StorageFailed("database or disk is full"),
+        errors.JobNotStored("database or disk is full"),
     )
 }
 

@@ -17,7 +17,7 @@ PUBLIC = {
     "AmbiguousJobId", "AmbiguousWorkflowId", "AsyncJobLog", "AsyncJobletClient", "BadAddress", "BadCredentials",
     "BadRequest", "CgroupSetupFailed", "ClientError", "Credentials", "EngineUnavailable", "InvalidCommand",
     "InvalidLimit", "InvalidRequest", "InvalidWorkflow", "IsolationFailed", "Job", "JobLog", "JobNotFound",
-    "JobNotRunning", "JobState", "JobStatus", "JobletClient", "JobletError", "LogDamaged", "LogPruned",
+    "JobNotRunning", "JobNotStored", "JobState", "JobStatus", "JobletClient", "JobletError", "LogDamaged", "LogPruned",
     "NoAnswer", "NotAllowed", "NotAvailable", "NotLinux", "ServerUnreachable", "ShuttingDown", "SlowReader",
     "StoppedJob", "StorageFailed", "TooManyJobs", "Unauthenticated", "UnavailableInWorkflow",
     "UnexpectedAnswer", "Usage", "Workflow", "WorkflowJob", "WorkflowNotFound", "WorkflowNotRunning",

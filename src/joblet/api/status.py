@@ -35,6 +35,7 @@ CODE: Final[Mapping[type[JobletError], StatusCode]] = {
     errors.IsolationFailed: StatusCode.INTERNAL,
     errors.NotLinux: StatusCode.INTERNAL,
     errors.StorageFailed: StatusCode.INTERNAL,
+    errors.JobNotStored: StatusCode.INTERNAL,
     errors.NotAvailable: StatusCode.UNIMPLEMENTED,
     errors.EngineUnavailable: StatusCode.UNAVAILABLE,
     errors.ShuttingDown: StatusCode.UNAVAILABLE,

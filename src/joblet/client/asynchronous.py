@@ -133,7 +133,7 @@ class AsyncJobletClient:
 
         Raises:
             InvalidCommand, InvalidLimit, InvalidRequest, NotAllowed, TooManyJobs: It was refused.
-            CgroupSetupFailed, IsolationFailed, StorageFailed, NotLinux, EngineUnavailable: It could not be started.
+            CgroupSetupFailed, IsolationFailed, JobNotStored, NotLinux, EngineUnavailable: It could not be started.
             ClientError: There was no answer; after NoAnswer the job may have been started.
         """
         request = convert.run_request(

@@ -186,10 +186,19 @@ class NotAvailable(JobletError):
 
 
 class StorageFailed(JobletError):
-    """The database refused a write; what was asked for did not happen."""
+    """The database refused a write, and what was asked for did not happen; or it cannot be read."""
 
     def __init__(self, why: str) -> None:
-        super().__init__(f"job creation failed: {why}")
+        super().__init__(f"storage failed: {why}")
+        self.why = why
+
+
+class JobNotStored(StorageFailed):
+    """The database refused a new job, and it does not run."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.args = (f"job creation failed: {why}",)
 
 
 class ShuttingDown(JobletError):

@@ -86,7 +86,7 @@ class Jobs:
             InvalidCommand, InvalidLimit, InvalidRequest, TooManyJobs: No job was made.
             CgroupSetupFailed, IsolationFailed, NotLinux: The job is stored as FAILED with this reason.
             EngineUnavailable: The job is stored as FAILED, and killed should it be found to run.
-            StorageFailed: The job is not stored, and stopped if it had been started.
+            JobNotStored: Nothing of it is kept; it was stopped if it had been started.
         """
         spec = spec_of(request, self._defaults, self._machine)
         if not self.room:

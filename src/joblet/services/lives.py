@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol, TypeVar
 
-from joblet.domain.errors import EngineUnavailable
+from joblet.domain.errors import EngineUnavailable, JobNotStored, StorageFailed
 from joblet.domain.job import Ended, Job, JobId, JobState, Running, with_end
 from joblet.domain.reconcile import UNKNOWN_EXIT_CODE, Kill, MarkLost, MarkRunning, reconcile
 from joblet.ports import (
@@ -182,6 +182,8 @@ class Lives:
         starting = None if job.workflow else self._tasks.start(self._engine.start(job))
         attachments = self._attachments
         stored = await _result(self._store.add(life.job))
+        if isinstance(stored, StorageFailed):
+            stored = JobNotStored(stored.why)
         life.recorded = not isinstance(stored, Exception)
         if starting is None and stored is None:
             attachments = self._attachments
