@@ -136,7 +136,9 @@ async def serve(
         await _attached(jobs, consumer, ending)
         if ending.is_set():
             return
-        await runs.resume()
+        await _resumed(runs, ending)
+        if ending.is_set():
+            return
         keeper = FileLogKeeper(LogFiles(folder))
         closing.callback(keeper.close)
         retention = Retention(jobs, logs, log_store, keeper, RealClock(), log, _rules(config))
@@ -298,6 +300,17 @@ async def _attached(jobs: Jobs, consumer: asyncio.Task[None], ending: asyncio.Ev
             f"cannot start: the supervisor has not answered for {ATTACH_TIMEOUT_S:g} s",
             "the lines above say why; `joblet doctor` examines this machine",
         )
+
+
+async def _resumed(runs: WorkflowRuns, ending: asyncio.Event) -> None:
+    """Let workflows go on, which takes long when there are many large ones; or less, should the end be asked for."""
+    resuming, asked = asyncio.create_task(runs.resume()), asyncio.create_task(ending.wait())
+    await asyncio.wait((resuming, asked), return_when=asyncio.FIRST_COMPLETED)
+    await _end(asked)
+    if ending.is_set():
+        await _end(resuming)
+    else:
+        await resuming
 
 
 async def _end(task: "asyncio.Task[None] | asyncio.Task[Literal[True]]") -> None:

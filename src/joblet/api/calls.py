@@ -15,11 +15,12 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import grpc
+from google.protobuf.message import DecodeError
 from grpc import StatusCode, aio
 
 from joblet.api import roles, status
 from joblet.api.memory import Trimming
-from joblet.domain.errors import JobletError, ShuttingDown
+from joblet.domain.errors import InvalidRequest, JobletError, ShuttingDown
 from joblet.domain.role import Role
 from joblet.serverlog import Level, ServerLog
 from joblet.services.lifelines import milliseconds
@@ -91,7 +92,7 @@ class Calls(Interceptor):
 
     def _wrap(self, handler: Handler, method: str) -> Handler:
         serializers = {
-            "request_deserializer": handler.request_deserializer,
+            "request_deserializer": _or_no_message(handler.request_deserializer),
             "response_serializer": handler.response_serializer,
         }
         if handler.unary_unary is not None:
@@ -112,6 +113,8 @@ class Calls(Interceptor):
             record = _Record(self._log, self._arrived, method, context.peer())
             try:
                 self._admit(context, record)
+                if request is _NO_MESSAGE:
+                    raise InvalidRequest("its bytes are no message of this method")
                 answer = await behaviour(request, context)
             except JobletError as error:
                 code, words = status.CODE[type(error)], status.details(error)
@@ -243,6 +246,22 @@ _LINE: Final = {
     StatusCode.INTERNAL: (Level.ERROR, "call failed"),
     StatusCode.DATA_LOSS: (Level.ERROR, "call failed"),
 }
+
+
+_NO_MESSAGE: Final = object()
+
+
+def _or_no_message(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], Any]:
+    """gRPC would answer bytes that are no message with UNKNOWN, and log a traceback."""
+    assert deserialize is not None
+
+    def message_of(data: bytes) -> Any:
+        try:
+            return deserialize(data)
+        except DecodeError:
+            return _NO_MESSAGE
+
+    return message_of
 
 
 def _unless_encoded(serialize: Callable[[Any], bytes] | None) -> Callable[[Any], bytes]:

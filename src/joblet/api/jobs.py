@@ -5,13 +5,10 @@ Runs in: server loop.
 Source: API specification, "RunJob", "GetJobStatus", "StopJob", "ListJobs".
 """
 
-import asyncio
-from collections.abc import Sequence
-
 from grpc import aio
 
 from joblet.api import convert
-from joblet.domain.job import Job
+from joblet.api.listing import newest_that_fit
 from joblet.serverlog import ServerLog
 from joblet.services.jobs import Jobs
 from joblet.wire import joblet_pb2 as pb
@@ -53,45 +50,8 @@ class JobCalls:
         self, request: pb.EmptyRequest, context: aio.ServicerContext[pb.EmptyRequest, pb.Jobs]
     ) -> pb.Jobs:
         """Every job, oldest first; when they are more than one message may hold, the newest."""
-        # Newest first, because the oldest are left out; the loop is let go after each piece.
-        pieces: list[bytes] = []
-        room = self._max_send_bytes
-        for jobs in self._jobs.newest_first():
-            piece, left_out = _the_newest_that_fit(jobs, room)
-            room -= len(piece)
-            pieces.append(piece)
-            if left_out:
-                self._log.warn("list cut: the oldest jobs do not fit", maxSendMsgSize=self._max_send_bytes)
-                break
-            await asyncio.sleep(0)
-        answer = pb.Jobs()
-        while pieces:
-            answer.MergeFromString(pieces.pop())
-            await asyncio.sleep(0)
+        pieces = (list(map(convert.list_entry, jobs)) for jobs in self._jobs.newest_first())
+        answer, left_out = await newest_that_fit(pieces, lambda entries: pb.Jobs(jobs=entries), self._max_send_bytes)
+        if left_out:
+            self._log.warn("list cut: the oldest jobs do not fit", maxSendMsgSize=self._max_send_bytes)
         return answer
-
-
-def _the_newest_that_fit(jobs: Sequence[Job], room: int) -> tuple[bytes, bool]:
-    """
-    A piece of a `Jobs` message, oldest first; such pieces, merged one after the other, are one message.
-
-    Args:
-        jobs: Newest first.
-        room: Most bytes.
-
-    Returns:
-        The piece, and whether jobs were left out of it.
-
-    Source: Protocol Buffers, "Encoding", "Last One Wins": merging appends repeated fields.
-    """
-    entries = list(map(convert.list_entry, jobs))
-    whole = pb.Jobs(jobs=entries[::-1]).SerializeToString()
-    if len(whole) <= room:
-        return whole, False
-    count = 0
-    for entry in entries:
-        room -= pb.Jobs(jobs=[entry]).ByteSize()
-        if room < 0:
-            break
-        count += 1
-    return pb.Jobs(jobs=entries[:count][::-1]).SerializeToString(), True

@@ -77,7 +77,7 @@ class JobServicer(JobCalls, LogCalls, WorkflowCalls, joblet_pb2_grpc.JobServiceS
     def __init__(self, jobs: Jobs, logs: Logs, workflows: Workflows, options: WireOptions, log: ServerLog) -> None:
         JobCalls.__init__(self, jobs, log, max_send_bytes=options.max_send_bytes)
         LogCalls.__init__(self, logs, stall_timeout_s=options.stall_timeout_s)
-        WorkflowCalls.__init__(self, workflows)
+        WorkflowCalls.__init__(self, workflows, log, max_send_bytes=options.max_send_bytes)
 
 
 class Server:

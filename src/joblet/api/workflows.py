@@ -5,12 +5,17 @@ Runs in: server loop.
 Source: API specification, "Workflow API".
 """
 
+import asyncio
+from collections.abc import Sequence
 from typing import Final
 
 from grpc import aio
 
 from joblet.api import convert
+from joblet.api.listing import in_pieces, newest_that_fit
 from joblet.domain.errors import InvalidRequest, NotAvailable
+from joblet.domain.workflow.workflow import WorkflowJob
+from joblet.serverlog import ServerLog
 from joblet.services.workflows import Workflows
 from joblet.wire import joblet_pb2 as pb
 
@@ -18,10 +23,17 @@ _LONGEST_NAME: Final = 255  # as of a file
 
 
 class WorkflowCalls:
-    """The part of JobService that is about workflows."""
+    """
+    The part of JobService that is about workflows.
 
-    def __init__(self, workflows: Workflows) -> None:
+    Args:
+        max_send_bytes: Of the largest message that gRPC sends for us.
+    """
+
+    def __init__(self, workflows: Workflows, log: ServerLog, *, max_send_bytes: int) -> None:
         self._workflows = workflows
+        self._log = log
+        self._max_send_bytes = max_send_bytes
 
     async def RunWorkflow(
         self,
@@ -33,6 +45,8 @@ class WorkflowCalls:
             raise NotAvailable("uploading files with a workflow")
         if "\0" in request.workflow:
             raise InvalidRequest("workflow contains a NUL character")
+        if request.workflow and not request.workflow.strip():
+            raise InvalidRequest("workflow is a name of blanks; leave it empty for none")
         if len(request.workflow) > _LONGEST_NAME:
             raise InvalidRequest(f"workflow is a name of at most {_LONGEST_NAME} characters")
         workflow = await self._workflows.run(
@@ -52,7 +66,7 @@ class WorkflowCalls:
         workflow = self._workflows.get(request.workflowUuid)
         return pb.GetWorkflowStatusResponse(
             workflow=convert.workflow_info(workflow, with_yaml=True),
-            jobs=map(convert.workflow_job, self._workflows.jobs(workflow.id)),
+            jobs=await _jobs(self._workflows.jobs(workflow.id)),
         )
 
     async def ListWorkflows(
@@ -60,11 +74,18 @@ class WorkflowCalls:
         request: pb.ListWorkflowsRequest,
         context: aio.ServicerContext[pb.ListWorkflowsRequest, pb.ListWorkflowsResponse],
     ) -> pb.ListWorkflowsResponse:
-        """Workflows, oldest first."""
+        """Workflows, oldest first; when they are more than one message may hold, the newest."""
         workflows = self._workflows.list(ended=request.includeCompleted)
-        return pb.ListWorkflowsResponse(
-            workflows=[convert.workflow_info(workflow, with_yaml=False) for workflow in workflows]
+        pieces = (
+            [convert.workflow_info(workflow, with_yaml=False) for workflow in piece]
+            for piece in in_pieces(workflows[::-1])
         )
+        answer, left_out = await newest_that_fit(
+            pieces, lambda entries: pb.ListWorkflowsResponse(workflows=entries), self._max_send_bytes
+        )
+        if left_out:
+            self._log.warn("list cut: the oldest workflows do not fit", maxSendMsgSize=self._max_send_bytes)
+        return answer
 
     async def GetWorkflowJobs(
         self,
@@ -72,7 +93,7 @@ class WorkflowCalls:
         context: aio.ServicerContext[pb.GetWorkflowJobsRequest, pb.GetWorkflowJobsResponse],
     ) -> pb.GetWorkflowJobsResponse:
         """Each job of a workflow."""
-        return pb.GetWorkflowJobsResponse(jobs=map(convert.workflow_job, self._workflows.jobs(request.workflowUuid)))
+        return pb.GetWorkflowJobsResponse(jobs=await _jobs(self._workflows.jobs(request.workflowUuid)))
 
     async def StopWorkflow(
         self,
@@ -82,3 +103,11 @@ class WorkflowCalls:
         """Stop a workflow; answers once nothing of it runs."""
         workflow = await self._workflows.stop(request.workflowUuid)
         return pb.StopWorkflowResponse(workflow=convert.workflow_info(workflow, with_yaml=False))
+
+
+async def _jobs(jobs: Sequence[WorkflowJob]) -> Sequence[pb.WorkflowJob]:
+    converted: list[pb.WorkflowJob] = []
+    for piece in in_pieces(jobs):
+        converted += map(convert.workflow_job, piece)
+        await asyncio.sleep(0)
+    return converted
