@@ -37,7 +37,15 @@ if TYPE_CHECKING:
         UnexpectedAnswer,
     )
     from joblet.client.log import JobLog
-    from joblet.client.results import Job, JobStatus, StoppedJob, Workflow, WorkflowJob, WorkflowStatus
+    from joblet.client.results import (
+        Job,
+        JobStatus,
+        StartedWorkflow,
+        StoppedJob,
+        Workflow,
+        WorkflowJob,
+        WorkflowStatus,
+    )
     from joblet.client.synchronous import JobletClient
     from joblet.domain.errors import (
         AmbiguousJobId,
@@ -102,6 +110,7 @@ __all__ = [
     "ServerUnreachable",
     "ShuttingDown",
     "SlowReader",
+    "StartedWorkflow",
     "StoppedJob",
     "StorageFailed",
     "TooManyJobs",
@@ -131,6 +140,7 @@ _HOME: Final = {
     "JobletClient": "joblet.client.synchronous",
     "NoAnswer": "joblet.client.errors",
     "ServerUnreachable": "joblet.client.errors",
+    "StartedWorkflow": "joblet.client.results",
     "StoppedJob": "joblet.client.results",
     "UnexpectedAnswer": "joblet.client.errors",
     "Usage": "joblet.domain.job",
