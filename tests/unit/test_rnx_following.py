@@ -50,6 +50,26 @@ def test_a_signal_strikes_nowhere_in_the_code_that_follows(number: signal.Signal
     assert err.getvalue() == b"Stopping job 1 (Ctrl+C again leaves it running)\nJob 1 STOPPED\n"
 
 
+def test_two_signals_on_each_others_heels_are_one() -> None:
+    """A person who presses twice, or a wrapper that passes on what came to all, does not mean that it is to run on."""
+    output, _, err = an_output()
+    twice = threading.Event()
+
+    def follow(left: threading.Event) -> int:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert left.wait(DEADLINE_S)
+        os.kill(os.getpid(), signal.SIGINT)
+        twice.set()
+        return 0
+
+    def stop() -> Stopped:
+        assert twice.wait(DEADLINE_S)
+        return Stopped("STOPPED", {})
+
+    assert followed(output, "job 1", "1", follow, stop) == 130
+    assert err.getvalue().endswith(b"\nJob 1 STOPPED\n")
+
+
 def test_the_second_of_two_signals_leaves_what_is_being_stopped() -> None:
     output, _, err = an_output()
     never = threading.Event()

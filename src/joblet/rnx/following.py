@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from threading import Event
 
 INTERRUPTED: Final = 128 + signal.SIGINT
+# A second signal that comes sooner leaves the server this long to be asked: some send two where one is meant.
+_TO_ASK_S: Final = 0.5
 _PIPE_CLOSED: Final = 128 + signal.SIGPIPE
 
 
@@ -70,9 +72,7 @@ def followed(
             left.set()
             output.remark(f"Stopping {what} (Ctrl+C again leaves it running)")
             _in_a_thread(happened, stop)
-            while isinstance(then := happened.get(), _Done) and then.work is follow:
-                pass  # it ends, now that it is being stopped
-            _tell_stopped(output, what, verbs, then)
+            _tell_stopped(output, what, verbs, _outcome_of(stop, happened))
             return 128 + first
     if isinstance(first.error, BrokenPipeError):
         output.remark(f"The output was closed: {what} runs on (rnx stop {verbs})")
@@ -83,7 +83,25 @@ def followed(
     return first.result
 
 
-def _tell_stopped(output: Output, what: str, verbs: str, then: signal.Signals | _Done) -> None:
+def _outcome_of(stop: Callable[..., object], happened: "SimpleQueue[signal.Signals | _Done]") -> _Done | None:
+    """What became of it; None when a further signal came first."""
+    from queue import Empty
+    from time import monotonic
+
+    until_s = monotonic() + _TO_ASK_S
+    again = False
+    while True:
+        try:
+            then = happened.get(timeout=max(until_s - monotonic(), 0.0) if again else None)
+        except Empty:
+            return None
+        if isinstance(then, signal.Signals):
+            again = True
+        elif then.work is stop:  # and not what follows, which ends now that it is being stopped
+            return then
+
+
+def _tell_stopped(output: Output, what: str, verbs: str, then: _Done | None) -> None:
     from joblet.client import ClientError, JobletError, JobNotRunning, WorkflowNotRunning
 
     match then:
@@ -95,7 +113,7 @@ def _tell_stopped(output: Output, what: str, verbs: str, then: signal.Signals | 
             output.note(json_text(as_object) if output.as_json else f"{what.capitalize()} {status}")
         case _Done(error=BaseException() as error):
             raise error
-        case _:
+        case None:
             output.remark(f"{what.capitalize()} may still be running (rnx status {verbs})")
 
 
