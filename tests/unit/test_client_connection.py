@@ -124,3 +124,25 @@ def test_an_answer_that_does_not_come_says_how_long_it_was_waited_for(credential
 def test_a_servers_answer_is_not_taken_for_a_lost_connection(credentials: Credentials) -> None:
     assert isinstance(error_of("NOT_FOUND", "job not found: x", ADDRESS, credentials, 30), JobNotFound)
     assert isinstance(error_of("INTERNAL", "internal server error: …", ADDRESS, credentials, 30), UnexpectedAnswer)
+
+
+@pytest.mark.parametrize(
+    ("details", "message", "setting"),
+    [
+        ("SERVER: Received message larger than max (600004 vs. 524288)",
+         f"the request is larger than {ADDRESS} takes (600004 bytes, at most 524288)", "grpc.maxRecvMsgSize"),
+        ("SERVER: Sent message larger than max (11085 vs. 2000)",
+         f"the answer is larger than {ADDRESS} sends (11085 bytes, at most 2000)", "grpc.maxSendMsgSize"),
+        ("Stream removed (CLIENT: Received message larger than max (8768 vs. 1000))",
+         f"the answer of {ADDRESS} is larger than this client takes (8768 bytes, at most 1000)", ""),
+    ],
+)  # fmt: skip
+def test_a_message_that_is_too_large_names_the_setting_that_says_so(
+    credentials: Credentials, details: str, message: str, setting: str
+) -> None:
+    error = error_of("RESOURCE_EXHAUSTED", details, ADDRESS, credentials, 30)
+
+    assert isinstance(error, UnexpectedAnswer)
+    assert (error.code, error.message) == ("RESOURCE_EXHAUSTED", message)
+    assert setting in error.mend
+    assert bool(error.mend) == bool(setting)

@@ -19,9 +19,9 @@ PUBLIC = {
     "InvalidLimit", "InvalidRequest", "InvalidWorkflow", "IsolationFailed", "Job", "JobLog", "JobNotFound",
     "JobNotRunning", "JobNotStored", "JobState", "JobStatus", "JobletClient", "JobletError", "LogDamaged", "LogPruned",
     "NoAnswer", "NotAllowed", "NotAvailable", "NotLinux", "ServerUnreachable", "ShuttingDown", "SlowReader",
-    "StoppedJob", "StorageFailed", "TooManyJobs", "Unauthenticated", "UnavailableInWorkflow",
-    "UnexpectedAnswer", "Usage", "Workflow", "WorkflowJob", "WorkflowNotFound", "WorkflowNotRunning",
-    "WorkflowStatus",
+    "StartedWorkflow", "StoppedJob", "StorageFailed", "TooManyJobs", "Unauthenticated",
+    "UnavailableInWorkflow", "UnexpectedAnswer", "Usage", "Workflow", "WorkflowJob", "WorkflowNotFound",
+    "WorkflowNotRunning", "WorkflowStatus",
 }  # fmt: skip
 
 

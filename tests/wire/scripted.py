@@ -21,6 +21,7 @@ from certificates import Authority, client_certificates
 from joblet.wire import joblet_pb2 as pb
 
 JOB_ID = "f47ac10b-58cc-4372-a567-0e02b2c3d479"
+WORKFLOW_ID = "a1b2c3d4-e5f6-7890-1234-567890abcdef"
 START, END = "2024-01-15T10:30:00Z", "2024-01-15T10:45:00Z"
 DEADLINE_S = 20.0
 
@@ -69,6 +70,32 @@ class Scripted:
     listed: tuple[pb.Job, ...] = ()
     refusal: tuple[grpc.StatusCode, str] | None = None
     asked: list[Any] = field(default_factory=list)
+    states: Callable[[], pb.GetWorkflowStatusResponse] | None = None
+    """What a workflow is like each time that is asked; None: this server fails then."""
+    stopping: Callable[[], None] = lambda: None
+    """Called before a workflow is stopped."""
+    refused_about_jobs: int = 0
+    """So many questions about jobs are answered as a server does that is ending."""
+
+    def run_workflow(self, request: pb.RunWorkflowRequest, context: grpc.ServicerContext) -> pb.RunWorkflowResponse:
+        self._take(request, context)
+        return pb.RunWorkflowResponse(workflowUuid=WORKFLOW_ID, status="RUNNING")
+
+    def get_workflow_status(
+        self, request: pb.GetWorkflowStatusRequest, context: grpc.ServicerContext
+    ) -> pb.GetWorkflowStatusResponse:
+        self._take(request, context)
+        if self.states is None:
+            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "Sent message larger than max (5000000 vs. 4194304)")
+            raise AssertionError("unreachable")
+        return self.states()
+
+    def stop_workflow(self, request: pb.StopWorkflowRequest, context: grpc.ServicerContext) -> pb.StopWorkflowResponse:
+        self._take(request, context)
+        self.stopping()
+        if self.job.ends is not None:
+            self.job.ends.set()
+        return pb.StopWorkflowResponse(workflow=pb.WorkflowInfo(uuid=WORKFLOW_ID, status="STOPPED"))
 
     def run_job(self, request: pb.RunJobReq, context: grpc.ServicerContext) -> pb.RunJobRes:
         self._take(request, context)
@@ -133,6 +160,9 @@ class Scripted:
             context.abort(*self.refusal)
 
     def _find(self, job_id: str, context: grpc.ServicerContext) -> None:
+        if self.refused_about_jobs:
+            self.refused_about_jobs -= 1
+            context.abort(grpc.StatusCode.UNAVAILABLE, "server is shutting down")
         if not job_id or not self.job.id.startswith(job_id):
             context.abort(grpc.StatusCode.NOT_FOUND, f"job not found: {job_id}")
 
@@ -158,8 +188,20 @@ def serving(script: Scripted, certificates: Path, server_name: str = "server") -
             script.get_job_logs, pb.GetJobLogsReq.FromString, pb.DataChunk.SerializeToString
         ),
     }
+    of_workflows = {
+        "RunWorkflow": _unary(script.run_workflow, pb.RunWorkflowRequest, pb.RunWorkflowResponse),
+        "GetWorkflowStatus": _unary(
+            script.get_workflow_status, pb.GetWorkflowStatusRequest, pb.GetWorkflowStatusResponse
+        ),
+        "StopWorkflow": _unary(script.stop_workflow, pb.StopWorkflowRequest, pb.StopWorkflowResponse),
+    }
     server = grpc.server(futures.ThreadPoolExecutor(8))
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("joblet.JobletService", handlers),))
+    server.add_generic_rpc_handlers(
+        (
+            grpc.method_handlers_generic_handler("joblet.JobletService", handlers),
+            grpc.method_handlers_generic_handler("joblet.JobService", of_workflows),
+        )
+    )
     port = server.add_secure_port(
         "127.0.0.1:0",
         grpc.ssl_server_credentials(

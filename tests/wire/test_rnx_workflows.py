@@ -180,11 +180,15 @@ async def test_ctrl_c_stops_the_workflow_that_is_followed(authority: Authority, 
     assert f"Workflow {workflow.id} STOPPED" in err.decode()
 
 
-async def test_watching_on_a_terminal_draws_in_place_until_the_end(authority: Authority, folder: Path) -> None:
+@pytest.mark.parametrize("term", ["xterm", "dumb"])
+async def test_watching_on_a_terminal_draws_in_place_where_it_can(
+    authority: Authority, folder: Path, term: str
+) -> None:
     async with a_server(authority) as server, a_client(server, folder) as client:
         workflow = await client.run_workflow(ENDLESS)
         master, slave = pty.openpty()
-        process = start("status", "-w", "--watch", workflow.id, environ=environ_of(server, folder), stdout=slave)
+        environ = {**environ_of(server, folder), "TERM": term}
+        process = start("status", "-w", "--watch", workflow.id, environ=environ, stdout=slave)
         os.close(slave)
         first = await asyncio.to_thread(os.read, master, 100_000)
         await client.stop_workflow(workflow.id)
@@ -195,20 +199,20 @@ async def test_watching_on_a_terminal_draws_in_place_until_the_end(authority: Au
         process.stderr.close()
 
     assert status == 1
-    assert first.startswith(b"\x1b[H\x1b[J")
-    assert "STOPPED" in last.decode()
-    assert "2/2" in last.decode()
+    assert first.startswith(b"Workflow: " if term == "dumb" else b"\x1b[H\x1b[J")
+    assert (b"\x1b" in first + last) == (term != "dumb")
+    assert b"2 canceled" in last
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["run", "--workflow=missing.yaml"], "missing.yaml: cannot be read: no such file or directory"),
-        (["workflow", "check", "."], "cannot be read: is a directory"),
         (["run", "--workflow=w.yaml", "echo"], "--workflow takes no command (given: echo)"),
         (["run", "--workflow=w.yaml", "--max-cpu=5"], "--max-cpu is for one job"),
         (["workflow", "draw", "w.yaml"], "unknown action: draw"),
         (["workflow", "graph", "--format=png", "w.yaml"], "--format must be text, dot, mermaid, svg"),
+        (["workflow", "graph", "-o", "json", "w.yaml"], "a graph cannot be drawn as JSON"),
+        (["run", "--workflow="], "--workflow needs the name of a file"),
         (["status", "--watch", "a1b2"], "--watch is for --workflow"),
         (["run"], "rnx run needs <command> [args...]"),
     ],
@@ -220,6 +224,41 @@ async def test_what_cannot_be_meant_is_said_before_a_server_is_asked(
 
     done = await rnx(*arguments, environ={"JOBLET_SERVER": "localhost:1"})
 
-    assert done.returncode in (1, 2)
+    assert done.returncode == 2
     assert words in done.stderr.decode()
     assert done.stdout == b""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "--workflow=missing.yaml"], "missing.yaml: cannot be read: no such file or directory"),
+        (["workflow", "check", "."], "cannot be read: is a directory"),
+    ],
+)
+async def test_a_file_that_cannot_be_read_is_told_before_a_server_is_asked(arguments: list[str], words: str) -> None:
+    done = await rnx(*arguments, environ={"JOBLET_SERVER": "localhost:1"})
+
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert words in done.stderr.decode()
+
+
+async def test_a_check_tells_programs_each_problem_with_its_place(tmp_path: Path) -> None:
+    bad, wish = tmp_path / "bad.yaml", tmp_path / "wish.yaml"
+    bad.write_text("jobs:\n  a: {comand: x}\n")
+    wish.write_text("jobs: {a: {command: x, runtime: python}}")
+
+    wrong, missing, right = [
+        await rnx("workflow", "check", "-o", "json", str(file), environ={}) for file in (bad, tmp_path / "no", wish)
+    ]
+
+    assert (wrong.returncode, missing.returncode, right.returncode) == (1, 1, 0)
+    assert wrong.stderr + missing.stderr + right.stderr == b""
+    report = json.loads(wrong.stdout)
+    assert (report["valid"], report["jobs"]) == (False, [])
+    assert report["problems"][0] == {"line": 2, "column": 3, "path": "jobs.a", "message": "has no command"}
+    (unreadable,) = json.loads(missing.stdout)["problems"]
+    assert (unreadable["line"], unreadable["message"]) == (None, "cannot be read: no such file or directory")
+    found = json.loads(right.stdout)
+    assert (found["valid"], found["jobs"], found["problems"]) == (True, ["a"], [])
+    assert [each["path"] for each in found["unavailable"]] == ["jobs.a.runtime"]

@@ -37,7 +37,15 @@ if TYPE_CHECKING:
         UnexpectedAnswer,
     )
     from joblet.client.log import JobLog
-    from joblet.client.results import Job, JobStatus, StoppedJob, Workflow, WorkflowJob, WorkflowStatus
+    from joblet.client.results import (
+        Job,
+        JobStatus,
+        StartedWorkflow,
+        StoppedJob,
+        Workflow,
+        WorkflowJob,
+        WorkflowStatus,
+    )
     from joblet.client.synchronous import JobletClient
     from joblet.domain.errors import (
         AmbiguousJobId,
@@ -104,6 +112,7 @@ __all__ = [
     "ServerUnreachable",
     "ShuttingDown",
     "SlowReader",
+    "StartedWorkflow",
     "StoppedJob",
     "StorageFailed",
     "TooManyJobs",
@@ -133,6 +142,7 @@ _HOME: Final = {
     "JobletClient": "joblet.client.synchronous",
     "NoAnswer": "joblet.client.errors",
     "ServerUnreachable": "joblet.client.errors",
+    "StartedWorkflow": "joblet.client.results",
     "StoppedJob": "joblet.client.results",
     "UnexpectedAnswer": "joblet.client.errors",
     "Usage": "joblet.domain.job",

@@ -25,7 +25,7 @@ from joblet.client.connection import (
 )
 from joblet.client.credentials import SERVER_VARIABLE, Credentials
 from joblet.client.errors import ClientError
-from joblet.client.results import Job, JobStatus, StoppedJob, Workflow, WorkflowStatus
+from joblet.client.results import Job, JobStatus, StartedWorkflow, StoppedJob, Workflow, WorkflowStatus
 from joblet.client.resumption import AFTER_THE_END, PATIENCE_S, is_whole
 from joblet.domain.errors import JobletError
 from joblet.wire import joblet_pb2 as pb
@@ -226,7 +226,7 @@ class AsyncJobletClient:
                 pass
         return status
 
-    async def run_workflow(self, text: str, *, name: str = "") -> Workflow:
+    async def run_workflow(self, text: str, *, name: str = "") -> StartedWorkflow:
         """
         Check a workflow and begin with it; it runs on whatever becomes of this client.
 
@@ -240,8 +240,7 @@ class AsyncJobletClient:
             ClientError: There was no answer; after NoAnswer it may run.
         """
         request = convert.workflow_request(text, name)
-        workflow_id = (await self._call(self._workflow_stub.RunWorkflow, request)).workflowUuid
-        return (await self.get_workflow_status(workflow_id)).workflow
+        return convert.started_workflow(await self._call(self._workflow_stub.RunWorkflow, request), name)
 
     async def get_workflow_status(self, workflow_id: str) -> WorkflowStatus:
         """

@@ -168,6 +168,20 @@ def _refused(address: str, credentials: "Credentials") -> ServerUnreachable:
     )
 
 
+_TOO_LARGE: Final = r"(SERVER|CLIENT): (Received|Sent) message larger than max \(([0-9]+) vs\. ([0-9]+)\)"
+
+
+def _too_large(found: "re.Match[str]", address: str) -> UnexpectedAnswer:
+    side, verb, size, most = found.groups()
+    what, setting = f"the answer of {address} is larger than this client takes", ""
+    if side == "SERVER" and verb == "Received":
+        what, setting = f"the request is larger than {address} takes", "grpc.maxRecvMsgSize"
+    elif side == "SERVER":
+        what, setting = f"the answer is larger than {address} sends", "grpc.maxSendMsgSize"
+    mend = f"the administrator of the server may raise {setting} in its configuration" if setting else ""
+    return UnexpectedAnswer("RESOURCE_EXHAUSTED", f"{what} ({size} bytes, at most {most})", mend)
+
+
 def _last(details: str) -> str:
     """The innermost cause in gRPC's words, in which it names every address it tried."""
     return details.rpartition("last error: ")[2] or details or "no reason given"
@@ -204,8 +218,8 @@ def error_of(
                 f"what answers at {address} is not a Joblet server ({details})",
                 "check host and port (--server, JOBLET_SERVER)",
             )
-        case "RESOURCE_EXHAUSTED" if "message larger than max" in details:
-            return UnexpectedAnswer(code, f"the message is larger than {address} allows ({details})")
+        case "RESOURCE_EXHAUSTED" if found := re.search(_TOO_LARGE, details):
+            return _too_large(found, address)
         case "UNIMPLEMENTED":
             return UnexpectedAnswer(code, f"{address} does not know this call ({details or 'no reason given'})")
         case _:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from joblet.client.errors import BadRequest, UnexpectedAnswer
-from joblet.client.results import Job, JobStatus, StoppedJob, Workflow, WorkflowJob, WorkflowStatus
+from joblet.client.results import Job, JobStatus, StartedWorkflow, StoppedJob, Workflow, WorkflowJob, WorkflowStatus
 from joblet.wire import joblet_pb2 as pb
 
 MIB: Final = 1024 * 1024
@@ -201,6 +201,11 @@ def workflow_status_request(workflow_id: str) -> pb.GetWorkflowStatusRequest:
 def stop_workflow_request(workflow_id: str) -> pb.StopWorkflowRequest:
     """See `status_request`."""
     return pb.StopWorkflowRequest(workflowUuid=_id(workflow_id, "workflow"))
+
+
+def started_workflow(answer: pb.RunWorkflowResponse, name: str) -> StartedWorkflow:
+    """RunWorkflow's answer, to a request with this name."""
+    return StartedWorkflow(id=answer.workflowUuid, name=name, status=answer.status)
 
 
 def workflow(answer: pb.WorkflowInfo) -> Workflow:

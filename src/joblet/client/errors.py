@@ -62,8 +62,8 @@ class NoAnswer(ClientError):
 class UnexpectedAnswer(ClientError):
     """The server answered with an error this client has no name for."""
 
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message or f"the server answered {code} without a word")
+    def __init__(self, code: str, message: str, mend: str = "") -> None:
+        super().__init__(message or f"the server answered {code} without a word", mend)
         self.code = code
 
 

@@ -80,9 +80,24 @@ class JobStatus(Job):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StartedWorkflow:
+    """
+    A workflow after `run_workflow`: what to ask for it by.
+
+    Args:
+        name: As it was given.
+        status: When its first jobs had been begun with: as `Workflow`'s.
+    """
+
+    id: str
+    name: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Workflow:
     """
-    A workflow, as it is started and listed.
+    A workflow, as it is listed and shown.
 
     Args:
         name: What its user calls it: mostly the name of its file.

@@ -25,7 +25,7 @@ from joblet.client.connection import (
 from joblet.client.credentials import SERVER_VARIABLE, Credentials
 from joblet.client.errors import ClientError, UnexpectedAnswer
 from joblet.client.log import JobLog
-from joblet.client.results import Job, JobStatus, StoppedJob, Workflow, WorkflowStatus
+from joblet.client.results import Job, JobStatus, StartedWorkflow, StoppedJob, Workflow, WorkflowStatus
 from joblet.client.resumption import AFTER_THE_END, PATIENCE_S, is_whole
 from joblet.domain.errors import JobletError
 from joblet.wire import joblet_pb2 as pb
@@ -235,7 +235,7 @@ class JobletClient:
                 pass
         return status
 
-    def run_workflow(self, text: str, *, name: str = "") -> Workflow:
+    def run_workflow(self, text: str, *, name: str = "") -> StartedWorkflow:
         """
         Check a workflow and begin with it; it runs on whatever becomes of this client.
 
@@ -249,8 +249,7 @@ class JobletClient:
             ClientError: There was no answer; after NoAnswer it may run.
         """
         request = convert.workflow_request(text, name)
-        workflow_id = (self._call(self._workflow_stub.RunWorkflow, request)).workflowUuid
-        return (self.get_workflow_status(workflow_id)).workflow
+        return convert.started_workflow(self._call(self._workflow_stub.RunWorkflow, request), name)
 
     def get_workflow_status(self, workflow_id: str) -> WorkflowStatus:
         """

@@ -5,6 +5,7 @@ Text on stdout is what the specification shows; notes and errors go to stderr. N
 from whoever started the job, so control characters in them are escaped: a listing must not act on a terminal.
 
 JSON (`--output json`) is UTF-8 with the field names of the API: `job_object`, `status_object`, `stopped_object`.
+With `run --follow` stderr has one document a line.
 Times are RFC 3339 or null, `exitCode` is null until the job has ended. Fields may be added, never renamed.
 
 Runs in: the user's terminal. May not: know the wire.
@@ -58,6 +59,10 @@ class Output(NamedTuple):
         """Text for stderr."""
         self.stderr.write("".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace"))
         self.stderr.flush()
+
+    def remark(self, text: str) -> None:
+        """A line for stderr beside the results; between JSON documents it is one too: {"note": "…"}."""
+        self.note(json_text({"note": text}) if self.as_json else text)
 
 
 def standard_output() -> Output:

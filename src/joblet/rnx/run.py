@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Final
 
 from joblet.rnx.connection import connected
 from joblet.rnx.flags import BadUsage, Flag, Values, Verb
-from joblet.rnx.following import INTERRUPTED, followed
+from joblet.rnx.following import INTERRUPTED, Stopped, followed
 from joblet.rnx.log import missing
-from joblet.rnx.output import MIB, Output, job_object, json_text, started_lines, status_object
+from joblet.rnx.output import MIB, Output, job_object, json_text, started_lines, status_object, stopped_object
 from joblet.rnx.wait import ended_lines, exit_status
 
 if TYPE_CHECKING:
+    from threading import Event
+
     from joblet.client import Job, JobletClient
 
 VERB: Final = Verb(
@@ -72,9 +74,9 @@ def run(values: Values, output: Output) -> int:
     for given in values.every("secret-env"):
         name, with_value, _ = given.partition("=")
         if with_value:
-            output.note(
-                f"Warning: the value of {name} stands on the command line, where all users of this machine can see it",
-                f"  export it and pass --secret-env {name} instead",
+            output.remark(
+                f"Warning: the value of {name} stands on the command line, where all users of this machine can see it\n"
+                f"  export it and pass --secret-env {name} instead"
             )
     command, *args = values.operands
     with connected(values) as client:
@@ -93,7 +95,7 @@ def run(values: Values, output: Output) -> int:
                 secret_environment=secret_environment,
             )
         except KeyboardInterrupt:
-            output.note("Interrupted: the job may have been started (rnx list)")
+            output.remark("Interrupted: the job may have been started (rnx list)")
             return INTERRUPTED
         if values.switch("follow", default=False):
             return _follow(client, job, output)
@@ -127,16 +129,24 @@ def _environment(flag: str, given: list[str]) -> dict[str, str]:
 def _follow(client: "JobletClient", job: "Job", output: Output) -> int:
     """Print the job's output and end as it does."""
 
-    def follow() -> int:
+    def follow(left: "Event") -> int:
         output.note(json_text(job_object(job))) if output.as_json else output.note(*started_lines(job))
         log, expected_bytes = client.get_job_logs(job.id), 0
         for chunk in log:
+            if left.is_set():
+                return INTERRUPTED
             if (begin_bytes := log.offset_bytes - len(chunk)) != expected_bytes:
-                output.note(missing(expected_bytes, begin_bytes))
+                output.remark(missing(expected_bytes, begin_bytes))
             expected_bytes = log.offset_bytes
             output.data(chunk)
-        status = client.wait(job.id)
+        status = None if left.is_set() else client.wait(job.id)
+        if status is None or left.is_set():
+            return INTERRUPTED
         output.note(json_text(status_object(status))) if output.as_json else output.note(*ended_lines(status))
         return exit_status(status)
 
-    return followed(output, f"job {job.id}", job.id, follow, lambda: client.stop_job(job.id).status)
+    def stop() -> Stopped:
+        stopped = client.stop_job(job.id)
+        return Stopped(stopped.status, stopped_object(stopped))
+
+    return followed(output, f"job {job.id}", job.id, follow, stop)

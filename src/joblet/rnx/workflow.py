@@ -5,11 +5,15 @@ Runs in: the user's terminal.
 Source: docs/workflows.md.
 """
 
-from typing import Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from joblet.rnx.flags import BadUsage, Flag, Values, Verb, did_you_mean
 from joblet.rnx.output import Output, escaped
 from joblet.rnx.workflow_file import checked
+
+if TYPE_CHECKING:
+    from joblet.yamlfile import Problem
 
 _ACTIONS: Final = ("check", "graph")
 
@@ -23,6 +27,7 @@ VERB: Final = Verb(
     notes=(
         "check tells everything that is wrong with a file, each with its line and column; rnx run --workflow\n"
         "checks it too. Limits above those of the server's machine are found by the server.\n"
+        "With --output json the problems are on stdout: each has line, column, path and message.\n"
         "graph draws which jobs wait for which."
     ),
     examples=(
@@ -42,24 +47,61 @@ def run(values: Values, output: Output) -> int:
         if values.text("format"):
             raise BadUsage("--format is for rnx workflow graph")
         return _check(name, output)
-    return _graph(name, values.text("format", "text"), output)
+    return _graph(name, values, output)
 
 
 def _check(name: str, output: Output) -> int:
+    if output.as_json:
+        return _check_as_json(name, output)
     _, file = checked(name)
     jobs = len(file.definition.jobs)
-    if output.as_json:
-        output.json({"file": name, "jobs": list(file.definition.jobs)})
-    else:
-        output.lines(f"{escaped(name)}: {jobs} {'job' if jobs == 1 else 'jobs'}, nothing wrong")
+    output.lines(f"{escaped(name)}: {jobs} {'job' if jobs == 1 else 'jobs'}, nothing wrong")
     for wish in file.unavailable:
         output.note(f"Warning: not yet available on any server: {escaped(wish.at(name))}")
     return 0
 
 
-def _graph(name: str, format_: str, output: Output) -> int:
+def _check_as_json(name: str, output: Output) -> int:
+    from joblet.workflowfile.read import read
+    from joblet.yamlfile import YamlInvalid
+
+    jobs: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    unavailable: tuple[Problem, ...] = ()
+    try:
+        _, file = read(Path(name))
+    except YamlInvalid as error:
+        problems = error.problems
+    else:
+        jobs, unavailable = tuple(file.definition.jobs), file.unavailable
+    output.json(
+        {
+            "file": name,
+            "valid": not problems,
+            "jobs": list(jobs),
+            "problems": [_problem_object(problem) for problem in problems],
+            "unavailable": [_problem_object(wish) for wish in unavailable],
+        }
+    )
+    return 1 if problems else 0
+
+
+def _problem_object(problem: "Problem") -> dict[str, object]:
+    allowed = f" (allowed: {problem.allowed})" if problem.allowed else ""
+    return {
+        "line": problem.line or None,
+        "column": problem.column or None,
+        "path": problem.field,
+        "message": f"{problem.what}{allowed}",
+    }
+
+
+def _graph(name: str, values: Values, output: Output) -> int:
     from joblet.rnx.graph import DRAWINGS
 
+    if output.as_json:
+        raise BadUsage(f"a graph cannot be drawn as JSON (--format: {', '.join(DRAWINGS)})")
+    format_ = values.text("format", "text")
     if format_ not in DRAWINGS:
         raise BadUsage(f"--format must be {', '.join(DRAWINGS)} (given: {format_!r})")
     _, file = checked(name)

@@ -7,6 +7,7 @@ Runs in: the user's terminal. May not: know the wire.
 Source: API specification, "Workflow Messages", "Status Display".
 """
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
@@ -87,14 +88,17 @@ def states(client: "JobletClient", workflow_id: str) -> "Iterator[WorkflowStatus
 
 
 def watch(client: "JobletClient", workflow_id: str, output: Output) -> int:
-    """Show a workflow until it has ended: in place on a terminal, each change below the last one elsewhere."""
+    """
+    Show a workflow until it has ended: in place on a terminal that can, each change below the last one elsewhere.
+    """
+    in_place = output.stdout_is_terminal and os.environ.get("TERM") != "dumb"
     shown: object = None
     status: WorkflowStatus | None = None
     for status in states(client, workflow_id):
         if output.as_json:
             if shown != status:
                 output.json_line(status_object(status))
-        elif output.stdout_is_terminal:
+        elif in_place:
             screen = "\n".join([*status_text(status), "", bar_text(status.workflow), ""])
             output.data(_HOME_AND_CLEAR + screen.encode("utf-8", "backslashreplace"))
         elif shown != status:
