@@ -36,7 +36,6 @@ from joblet.logs.system import LogSettings
 from joblet.logs.writer import Fsync
 from joblet.ports import Engine
 from joblet.serverlog import FromLibraries, Level, ServerLog, Stderr
-from joblet.services import workflow_check
 from joblet.services.jobs import Jobs
 from joblet.services.logs import CHUNK_BYTES, Logs
 from joblet.services.request import JobDefaults
@@ -47,7 +46,6 @@ from joblet.statefolder import StateFolder
 from joblet.storage.jobs import JobStoreConfig, open_job_store
 from joblet.storage.secrets import secrets_in
 from joblet.storage.workflows import WorkflowStoreAdapter
-from joblet.workflowfile.read import WorkflowFile
 
 EngineFactory = Callable[[StateFolder, Config], Engine]
 
@@ -124,8 +122,8 @@ async def serve(
             stall_timeout_s=config.logs.slow_reader_timeout_s,
         )
         workflow_store = WorkflowStoreAdapter(store.database, secrets_in(folder.secrets_key))
-        runs = WorkflowRuns(jobs, workflow_store, RealClock(), log, check=_check, new_id=_new_id)
-        server = Server(jobs, logs, Workflows(runs, workflow_store, _check, machine), options, log)
+        runs = WorkflowRuns(jobs, workflow_store, RealClock(), log, aside=asyncio.to_thread, new_id=_new_id)
+        server = Server(jobs, logs, Workflows(runs, workflow_store, asyncio.to_thread, machine), options, log)
         jobs.listen(server.health)
         consumer = asyncio.create_task(jobs.consume(), name="engine events")
         closing.push_async_callback(_end, consumer)
@@ -266,10 +264,6 @@ def _rules(config: Config) -> Rules:
 
 def _new_id() -> str:
     return str(uuid.uuid4())
-
-
-async def _check(text: str, name: str, machine: Machine | None) -> WorkflowFile:
-    return await asyncio.to_thread(workflow_check.check, text, name, machine)
 
 
 def _machine() -> Machine:

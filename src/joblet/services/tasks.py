@@ -1,17 +1,23 @@
 """
-Work that goes on whoever asked for it has gone.
+Work that goes on whoever asked for it has gone, and work beside the loop.
 
 Runs in: server loop. May not: judge what the work is for.
 """
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Protocol, TypeVar
 
 from joblet.domain.errors import JobletError
 from joblet.ports import Journal
 
 T = TypeVar("T")
+
+
+class Aside(Protocol):
+    """Does what takes long without holding the loop: `asyncio.to_thread`, or at once in a test."""
+
+    def __call__(self, work: Callable[[], T], /) -> Awaitable[T]: ...
 
 
 class Tasks:

@@ -5,15 +5,10 @@ Runs in: a thread beside the server loop: 10,000 jobs take a second. May not: do
 Source: API specification, "Workflow API", "Validation".
 """
 
-from collections.abc import Awaitable, Callable
-
 from joblet.domain.errors import InvalidWorkflow
 from joblet.domain.limits import Machine
 from joblet.workflowfile.read import WorkflowFile, parse
 from joblet.yamlfile import YamlInvalid
-
-Check = Callable[[str, str, Machine | None], Awaitable[WorkflowFile]]
-"""`check`, without holding the loop meanwhile."""
 
 
 def check(text: str, name: str, machine: Machine | None) -> WorkflowFile:

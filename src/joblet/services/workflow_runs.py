@@ -32,8 +32,8 @@ from joblet.domain.workflow.states import ENDS, Attempt, NodeState, WorkflowStat
 from joblet.domain.workflow.workflow import Workflow, WorkflowId, WorkflowJob
 from joblet.ports import Clock, Journal, StoredWorkflow, WorkflowStore
 from joblet.services.jobs import Jobs
-from joblet.services.tasks import Tasks
-from joblet.services.workflow_check import Check
+from joblet.services.tasks import Aside, Tasks
+from joblet.services.workflow_check import check
 from joblet.services.workflow_jobs import definition_of, end_of, made, request_of
 from joblet.workflowfile.read import WorkflowFile
 
@@ -86,7 +86,7 @@ class WorkflowRuns:
     Every workflow that has not ended; a `JobListener`.
 
     Args:
-        check: Reads and checks a workflow's file.
+        aside: For what takes a second when a workflow has 10,000 jobs.
         new_id: Makes the UUID of each new workflow.
     """
 
@@ -97,14 +97,14 @@ class WorkflowRuns:
         clock: Clock,
         journal: Journal,
         *,
-        check: Check,
+        aside: Aside,
         new_id: Callable[[], str],
     ) -> None:
         self._jobs = jobs
         self._store = store
         self._clock = clock
         self._journal = journal
-        self._check = check
+        self._aside = aside
         self._new_id = new_id
         self._runs: dict[WorkflowId, Run] = {}
         self._ready: deque[tuple[Run, str]] = deque()
@@ -202,7 +202,7 @@ class WorkflowRuns:
     # Begin and go on
 
     async def _begin(self, name: str, text: str, file: WorkflowFile) -> Workflow:
-        schedule = Schedule(file.definition)
+        schedule = await self._aside(partial(Schedule, file.definition))
         workflow = Workflow(
             WorkflowId(self._new_id()), name, self._clock.now_ns(), file.masked, schedule.counts, schedule.state
         )
@@ -243,7 +243,8 @@ class WorkflowRuns:
         """What a workflow is to do, as far as it is known; and why it cannot be done, or nothing."""
         try:
             # Without the machine: what has begun goes on, on a smaller one too.
-            file = await self._check(stored.text or stored.workflow.yaml, stored.workflow.name, None)
+            text = stored.text or stored.workflow.yaml
+            file = await self._aside(partial(check, text, stored.workflow.name, None))
         except InvalidWorkflow as error:  # by a later version
             return definition_of(jobs), f"{NOT_ACCEPTED}: {error}"
         secrets_needed = any(job.secret_environment for job in file.definition.jobs.values())

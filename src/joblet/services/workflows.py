@@ -6,6 +6,7 @@ Source: API specification, "Workflow API".
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 from joblet.domain.errors import (
     AmbiguousWorkflowId,
@@ -17,18 +18,19 @@ from joblet.domain.errors import (
 from joblet.domain.limits import Machine
 from joblet.domain.workflow.workflow import Workflow, WorkflowId, WorkflowJob
 from joblet.ports import WorkflowStore
-from joblet.services.workflow_check import Check
+from joblet.services.tasks import Aside
+from joblet.services.workflow_check import check
 from joblet.services.workflow_runs import WorkflowRuns
 
 
 class Workflows:
     """The use cases of workflows. `WorkflowRuns.resume` must have run before the first is called."""
 
-    def __init__(self, runs: WorkflowRuns, store: WorkflowStore, check: Check, machine: Machine) -> None:
+    def __init__(self, runs: WorkflowRuns, store: WorkflowStore, aside: Aside, machine: Machine) -> None:
         self._machine = machine
         self._runs = runs
         self._store = store
-        self._check = check
+        self._aside = aside
 
     async def run(self, name: str, text: str, *, total_jobs: int = 0, job_names: tuple[str, ...] = ()) -> Workflow:
         """
@@ -44,7 +46,7 @@ class Workflows:
             InvalidWorkflow, UnavailableInWorkflow: It was refused, with everything that is wrong with it.
             StorageFailed: It was not stored, and nothing of it runs.
         """
-        file = await self._check(text, name, self._machine)
+        file = await self._aside(partial(check, text, name, self._machine))
         there = file.definition.jobs
         if total_jobs and total_jobs != len(there):
             raise InvalidRequest(f"totalJobs is {total_jobs}, but the workflow has {len(there)} jobs")

@@ -15,9 +15,10 @@ import asyncio
 import contextlib
 import itertools
 import uuid
+from collections.abc import Callable
 from dataclasses import replace
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 from cryptography.fernet import Fernet
 
@@ -28,7 +29,6 @@ from joblet.ports import Clock, JobStore
 from joblet.services.jobs import Jobs
 from joblet.services.logs import Logs
 from joblet.services.request import JobDefaults, JobRequest
-from joblet.services.workflow_check import check
 from joblet.services.workflow_runs import WorkflowRuns
 from joblet.services.workflows import Workflows
 from joblet.storage.jobs import JobStoreConfig, open_job_store
@@ -39,7 +39,8 @@ from joblet.testing.engine import FakeEngine
 from joblet.testing.faults import Faults, FaultyEngine, FaultyStore, FaultyWorkflowStore
 from joblet.testing.journal import RecordedJournal
 from joblet.testing.programs import Program
-from joblet.workflowfile.read import WorkflowFile
+
+T = TypeVar("T")
 
 MACHINE: Final = Machine(cores=4, memory_bytes=8192 * MIB)
 
@@ -102,8 +103,10 @@ class FakeJoblet:
         )
         self.logs = Logs(self.jobs, engine, self.engine.logs, self.journal, chunk_bytes=self._chunk_bytes)
         workflow_store = FaultyWorkflowStore(self._workflow_store, self.faults)
-        self._runs = WorkflowRuns(self.jobs, workflow_store, self.clock, self.journal, check=_check, new_id=self.new_id)
-        self.workflows = Workflows(self._runs, workflow_store, _check, self.machine)
+        self._runs = WorkflowRuns(
+            self.jobs, workflow_store, self.clock, self.journal, aside=_at_once, new_id=self.new_id
+        )
+        self.workflows = Workflows(self._runs, workflow_store, _at_once, self.machine)
 
     def new_id(self) -> str:
         """UUIDs that are the same in each run of a test: version 5 of 1, 2, 3, …"""
@@ -193,5 +196,5 @@ class FakeJoblet:
         await self.serve()
 
 
-async def _check(text: str, name: str, machine: Machine | None) -> WorkflowFile:
-    return check(text, name, machine)
+async def _at_once(work: Callable[[], T], /) -> T:
+    return work()
