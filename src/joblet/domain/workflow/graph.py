@@ -231,11 +231,16 @@ class Possibility:
 
 def jobs_in(condition: Condition) -> Iterator[str]:
     """The jobs that a condition names, in its order, each as often as it does."""
+    return (part.job for part in parts_in(condition) if isinstance(part, Is))
+
+
+def parts_in(condition: Condition) -> Iterator[Condition]:
+    """A condition, its parts, and theirs, in its order."""
     waiting = [condition]
     while waiting:
-        match waiting.pop():
-            case Is(job):
-                yield job
+        whole = waiting.pop()
+        yield whole
+        match whole:
             case Not(part):
                 waiting.append(part)
             case All(parts) | Any(parts):
