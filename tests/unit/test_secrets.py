@@ -30,15 +30,35 @@ def test_another_key_opens_nothing(tmp_path: Path) -> None:
         secrets_in(tmp_path / "one").unseal("ünsealed")
 
 
-@pytest.mark.parametrize("content", [b"no key", b"\xff" * 44, b"A" * 300])
-def test_a_file_that_holds_no_key_stops_the_start_with_what_to_do(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "secrets.key"
+def a_key(path: Path, content: bytes, mode: int = 0o600) -> Path:
     path.write_bytes(content)
+    path.chmod(mode)
+    return path
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"no key", b"\xff" * 44, b"A" * 300])
+def test_a_file_that_holds_no_key_stops_the_start_with_what_to_do(tmp_path: Path, content: bytes) -> None:
+    path = a_key(tmp_path / "secrets.key", content)
 
     with pytest.raises(CannotOpenDatabase, match="it holds none; put back a copy, or remove it"):
         secrets_in(path)
 
     assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o666])
+def test_a_key_that_others_may_use_stops_the_start_with_what_to_do(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "secrets.key"
+    sealed = secrets_in(path).seal("hunter2")
+    path.chmod(mode)
+
+    with pytest.raises(
+        CannotOpenDatabase, match=rf"others than its owner may use it \(mode {mode:04o}\); chmod 600 {path}"
+    ):
+        secrets_in(path)
+
+    path.chmod(0o600)
+    assert secrets_in(path).unseal(sealed) == "hunter2"
 
 
 def test_a_key_that_cannot_be_read_stops_the_start(tmp_path: Path) -> None:
@@ -50,7 +70,7 @@ def test_a_key_that_cannot_be_read_stops_the_start(tmp_path: Path) -> None:
 
 
 def test_a_server_killed_while_it_made_the_key_leaves_no_half_of_one(tmp_path: Path) -> None:
-    (tmp_path / "secrets.key.tmp").write_bytes(b"half a k")
+    a_key(tmp_path / "secrets.key.tmp", b"half a k", 0o644)
 
     sealed = secrets_in(tmp_path / "secrets.key").seal("hunter2")
 
