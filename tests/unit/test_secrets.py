@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from joblet.storage.database import CannotOpenDatabase
+from joblet.storage.database import CannotOpenDatabase, Database
 from joblet.storage.secrets import CannotUnseal, secrets_in
+from joblet.storage.workflows import WorkflowStoreAdapter
+from joblet.testing.contracts.workflow_store import a_workflow, ended
 
 
 def test_the_key_is_made_once_and_for_its_owner_only(tmp_path: Path) -> None:
@@ -75,3 +77,23 @@ def test_a_server_killed_while_it_made_the_key_leaves_no_half_of_one(tmp_path: P
     sealed = secrets_in(tmp_path / "secrets.key").seal("hunter2")
 
     assert secrets_in(tmp_path / "secrets.key").unseal(sealed) == "hunter2"
+
+
+@pytest.mark.real_time
+async def test_nothing_of_what_was_sealed_is_in_the_file_after_a_workflows_end(tmp_path: Path) -> None:
+    """Of 60 KB in pages of 4 KiB, which are free then."""
+    path = tmp_path / "joblet.db"
+    database, secrets, workflow = Database(path), secrets_in(tmp_path / "secrets.key"), a_workflow()
+    await WorkflowStoreAdapter(database, secrets).add(workflow, "hunter2" * 8000)
+    sealed = str(database.read("SELECT sealed FROM workflows")[0][0]).encode()
+    pieces = [sealed[start : start + 60] for start in range(0, len(sealed) - 60, 60)]
+    await database.close()
+    under_way = path.read_bytes()
+
+    database = Database(path)
+    await WorkflowStoreAdapter(database, secrets).finish(ended(workflow), [])
+    await database.close()
+
+    assert sum(piece in under_way for piece in pieces) > 0.9 * len(pieces)
+    assert [piece for piece in pieces if piece in path.read_bytes()] == []
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["joblet.db", "secrets.key"]
