@@ -91,15 +91,14 @@ class Nodes:
                 self.add(key, where, f"a key must be a word, not {describe(key)}")
                 continue
             name = key.value
-            inside = path_of(where, name)
             if name == "<<" and is_plain(key):
                 self.add(
                     key, where, "merge keys are not supported; write the keys here, or an alias for the whole value"
                 )
             elif key.tag not in _TAGS or _SURROGATE.search(name):
-                self.add(key, inside, "a key must be plain text without a tag")
+                self.add(key, path_of(where, name), "a key must be plain text without a tag")
             elif name in first_lines:
-                self.add(key, inside, f"is given twice; the first is on line {first_lines[name]}")
+                self.add(key, path_of(where, name), f"is given twice; the first is on line {first_lines[name]}")
             else:
                 first_lines[name] = key.start_mark.line + 1
                 yield name, key, value
