@@ -147,6 +147,7 @@ class Size:
 
 _DURATION: Final = re.compile(r"(?:[0-9]{1,15}(?:\.[0-9]{1,9})?(?:ns|us|µs|μs|ms|s|m|h))+")
 _DURATION_PART: Final = re.compile(r"([0-9.]+)(ns|us|µs|μs|ms|s|m|h)")
+_LONGEST_DURATION: Final = 100  # characters; a file of 4 MiB could hold one of a million parts
 # U+00B5 and U+03BC both: Go takes both. Decimal, because 0.1 must come out as 0.1.
 _SECONDS: Final[Mapping[str, Decimal]] = {
     "ns": Decimal("1e-9"),
@@ -188,7 +189,7 @@ class Duration:
         text = scalar.text
         if text == "0":
             value = 0.0
-        elif _DURATION.fullmatch(text):
+        elif len(text) <= _LONGEST_DURATION and _DURATION.fullmatch(text):
             value = float(sum(Decimal(number) * _SECONDS[unit] for number, unit in _DURATION_PART.findall(text)))
         elif re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
             raise NotAllowed(f"{scalar} has no unit; did you mean {text}s?")

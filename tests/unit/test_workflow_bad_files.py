@@ -136,7 +136,9 @@ def test_a_bomb_of_aliases_among_the_jobs_ends_at_a_bound() -> None:
 
     found = messages(f"jobs:\n  j: &j {{command: make, args: [{arguments}]}}\n{jobs}\n")
 
-    assert found == ["w: holds more than 500000 values, each alias counted with all that it stands for"]
+    assert found == [
+        "w:4805:3: jobs.j4802: holds more than 500000 values, each alias counted with all that it stands for"
+    ]
 
 
 def test_variables_that_double_each_other_end_at_a_bound() -> None:
@@ -153,7 +155,7 @@ def test_variables_of_many_jobs_end_at_a_bound() -> None:
 
     found = messages(f"environment:\n{inherited}\njobs:\n{jobs}\n")
 
-    assert found == ["w: jobs have more than 1000000 variables together, inherited ones included"]
+    assert found == ["w:2001:3: jobs.j998: jobs have more than 1000000 variables together, inherited ones included"]
 
 
 def test_too_many_jobs_are_refused_before_they_are_read() -> None:

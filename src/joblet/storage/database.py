@@ -10,7 +10,8 @@ writer nor hold it up. A database in memory has neither thread nor second connec
 the same code runs under virtual time.
 
 Runs in: server loop; `_Writer` in a thread of its own. May not: know what the tables mean.
-Source: https://www.sqlite.org/wal.html, https://www.sqlite.org/pragma.html#pragma_synchronous.
+Source: https://www.sqlite.org/wal.html, https://www.sqlite.org/pragma.html#pragma_synchronous,
+#pragma_secure_delete.
 """
 
 import asyncio
@@ -77,6 +78,8 @@ class Database:
                 # Order matters: the mode is a property of the file, and migrations are its first content.
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute("PRAGMA synchronous = FULL")
+                # Not every SQLite does so by itself. The write-ahead log keeps what it has until it is written over.
+                connection.execute("PRAGMA secure_delete = ON")
                 migrate(connection)
                 self._connection = _connect(self.path, lock_wait_s)
                 self._connection.execute("PRAGMA query_only = ON")

@@ -27,7 +27,8 @@ def check_dependencies(
         jobs: The names of all jobs.
         lenient: Of those with continue_on_failure.
     """
-    references = {name: _existing(nodes, name, requirements[name], jobs) for name in requirements}
+    told: set[tuple[int, str]] = set()
+    references = {name: _existing(nodes, name, requirements[name], jobs, told) for name in requirements}
     dependencies = {name: tuple(references.get(name, ())) for name in jobs}
     for circle in circles(dependencies):
         first, second = circle[:2]
@@ -41,8 +42,10 @@ def check_dependencies(
     return dependencies
 
 
-def _existing(nodes: Nodes, name: str, required: Requirements, jobs: Collection[str]) -> dict[str, Reference]:
-    """The first reference to each job that there is."""
+def _existing(
+    nodes: Nodes, name: str, required: Requirements, jobs: Collection[str], told: set[tuple[int, str]]
+) -> dict[str, Reference]:
+    """The first reference to each job that there is; `told` has which are missing at which node."""
     found: dict[str, Reference] = {}
     missing: set[str] = set()
     for reference in required.references:
@@ -56,7 +59,10 @@ def _existing(nodes: Nodes, name: str, required: Requirements, jobs: Collection[
         required.sound = False
         if other == name:
             what = "a job cannot require itself"
+        elif (id(reference.node), other) in told:
+            continue
         else:
+            told.add((id(reference.node), other))
             others = [each for each in jobs if each != name]
             near = nodes.suggestion(other, others if reference.offset is not None else [EXPRESSION, *others])
             what = f"there is no job {Scalar(other)}{f'; did you mean {near}?' if near else ''}"

@@ -7,6 +7,7 @@ Source: API specification, "Workflow API", "RunJob", "Resource Limits", "Resourc
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import yaml
@@ -17,7 +18,7 @@ from joblet.domain.limits import MIB, Limits, Machine, check
 from joblet.domain.workflow.definition import JobDefinition, Retries
 from joblet.workflowfile import keys
 from joblet.workflowfile.nodes import Nodes, is_mapping, path_of, place_of
-from joblet.workflowfile.requires import Requirements, read_requires
+from joblet.workflowfile.requires import RequirementReader, Requirements
 from joblet.workflowfile.variables import Variables, read_variables
 from joblet.yamlfile import Problem, is_null
 from joblet.yamlkinds import Kind, Scalar
@@ -37,11 +38,13 @@ class JobOfFile:
     A job as far as it can be told from itself.
 
     Args:
+        key: Its name in the file.
         attributes: Of its `JobDefinition`, by name; what the file leaves out is left out.
         requirements: None when it waits for nothing.
         unavailable: What it asks for that this server does not offer.
     """
 
+    key: yaml.Node
     attributes: Mapping[str, Any]
     variables: Variables
     requirements: Requirements | None
@@ -52,7 +55,9 @@ class JobOfFile:
         return JobDefinition(name=name, **self.attributes, **more)
 
 
-def read_job(nodes: Nodes, key: yaml.Node, node: yaml.Node, where: str, machine: Machine | None) -> JobOfFile:
+def read_job(
+    nodes: Nodes, required: RequirementReader, key: yaml.Node, node: yaml.Node, where: str, machine: Machine | None
+) -> JobOfFile:
     """The job at `node`; what is wrong with it is a problem in `nodes`, and left out."""
     before = len(nodes.problems)
     fields = nodes.fields(node, where, keys.JOB, keys.HOMES_IN_JOB)
@@ -78,12 +83,12 @@ def read_job(nodes: Nodes, key: yaml.Node, node: yaml.Node, where: str, machine:
         attributes["retries"] = _retries(nodes, fields["retries"], path_of(where, "retries"))
     requirements = None
     if "requires" in fields:
-        requirements = read_requires(nodes, fields["requires"], path_of(where, "requires"))
+        requirements = required.read(fields["requires"], path_of(where, "requires"))
     unavailable = _unavailable(nodes, fields, where)
     variables = read_variables(nodes, fields, where)
     if len(nodes.problems) > before:
         attributes = {"continue_on_failure": attributes.get("continue_on_failure", False)}
-    return JobOfFile(attributes, variables, requirements, unavailable)
+    return JobOfFile(key, attributes, variables, requirements, unavailable)
 
 
 def _command(nodes: Nodes, fields: Mapping[str, yaml.Node], where: str) -> dict[str, Any]:
@@ -129,6 +134,7 @@ def _resources(nodes: Nodes, node: yaml.Node, where: str, machine: Machine | Non
     return found
 
 
+@lru_cache(maxsize=2048)  # as `keys._are_cores`
 def _is_beyond(attribute: str, value: Any, machine: Machine) -> bool:
     try:
         check(

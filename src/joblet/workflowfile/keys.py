@@ -7,6 +7,7 @@ Source: API specification, "Workflow API", "Resource Limits".
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 from joblet.domain.errors import InvalidLimit
@@ -44,10 +45,17 @@ JOB_NAMES: Final = "letters, digits, '.', '_' and '-', at most 64, a letter or d
 
 
 def _check_cores(cores: str) -> None:
+    if not _are_cores(cores):
+        raise ValueError("is no list of cores")
+
+
+@lru_cache(maxsize=2048)  # as many long ones as a file can hold, which an alias gives to each of its jobs
+def _are_cores(cores: str) -> bool:
     try:
         core_ranges(cores)
     except InvalidLimit:
-        raise ValueError("is no list of cores") from None
+        return False
+    return True
 
 
 def _check_upload(path: str) -> None:

@@ -1,8 +1,9 @@
 """
 Takes YAML nodes apart, and collects what is wrong with them: mappings, lists and values, each with its place.
 
-Nodes are counted as they are taken, an alias as often as it is used, so a bomb of aliases ends at a bound. It never
-recurses along the file: whoever asks for a part says what it is, and goes no deeper than the format does.
+Nodes and their characters are counted as they are taken, an alias as often as it is used, so a bomb of aliases ends at
+a bound; and so does a file of nothing but problems. It never recurses along the file: whoever asks for a part says what
+it is, and goes no deeper than the format does.
 
 Runs in: server loop, command lines. May not: do I/O, know what the keys of a workflow mean.
 Source: YAML 1.2.2 (as far as libyaml, a YAML 1.1 parser, agrees with it).
@@ -11,7 +12,7 @@ Source: YAML 1.2.2 (as far as libyaml, a YAML 1.1 parser, agrees with it).
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Final, NoReturn
 
 import yaml
 
@@ -27,10 +28,13 @@ _A_SECRET: Final = "is also the value of a secret, and would be shown"
 _NO_HOMES: Final[Mapping[str, str]] = {}
 _SUGGESTIONS: Final = 100  # each compares a word with all that are known; nobody is shown more problems
 _KNOWN_COMPARED: Final = 500
+ALIASES_COUNTED: Final = "each alias counted with all that it stands for"
+MAX_CHARACTERS: Final = 32 * 1024 * 1024  # some kinds of value take 100 ns to look at one
+MAX_FOUND: Final = 1000  # problems; a person is shown fewer
 
 
-class Bomb(Exception):
-    """The file uses aliases so often that reading it has no end in sight; what was found so far is in the `Nodes`."""
+class Enough(Exception):
+    """Reading the file ends here; why is a problem in the `Nodes`, beside what was found so far."""
 
 
 class Nodes:
@@ -42,7 +46,24 @@ class Nodes:
         self._anchored: list[tuple[yaml.Node, str]] = []  # what may have an alias among the secrets
         self._text = text
         self._taken = 0
+        self._characters = 0
         self._suggestions = 0
+        self._part: tuple[yaml.Node, str] | None = None
+
+    def begin(self, key: yaml.Node, where: str) -> None:
+        """A part of the file, a job, is read from now on: where a bound is passed, in the words of `end`."""
+        self._part = key, where
+
+    def end(self, what: str) -> NoReturn:
+        """
+        Read no more of a file that passes a bound.
+
+        Raises:
+            Enough: Always.
+        """
+        line, column = place_of(self._part[0]) if self._part else (0, 0)
+        self.problems.append(Problem(line, column, self._part[1] if self._part else "", what))
+        raise Enough
 
     def mapping(
         self, node: yaml.Node, where: str, holds: str, *, secret: bool = False
@@ -65,19 +86,19 @@ class Nodes:
                 self.add(node, where, "has an alias as a key; write the key out")
                 continue
             end = max(key.end_mark.index, value.end_mark.index if not _is_before(value, key) else 0)
+            self._count(key)
             if not isinstance(key, yaml.ScalarNode):
                 self.add(key, where, f"a key must be a word, not {describe(key)}")
                 continue
             name = key.value
-            inside = path_of(where, name)
             if name == "<<" and is_plain(key):
                 self.add(
                     key, where, "merge keys are not supported; write the keys here, or an alias for the whole value"
                 )
             elif key.tag not in _TAGS or _SURROGATE.search(name):
-                self.add(key, inside, "a key must be plain text without a tag")
+                self.add(key, path_of(where, name), "a key must be plain text without a tag")
             elif name in first_lines:
-                self.add(key, inside, f"is given twice; the first is on line {first_lines[name]}")
+                self.add(key, path_of(where, name), f"is given twice; the first is on line {first_lines[name]}")
             else:
                 first_lines[name] = key.start_mark.line + 1
                 yield name, key, value
@@ -112,6 +133,7 @@ class Nodes:
         Args:
             secret: Whether nothing that stands there may be in a message.
         """
+        self._count(node)
         if not isinstance(node, yaml.ScalarNode):
             what = f"must be a single value, not {describe(node)}"
         elif is_null(node):
@@ -153,7 +175,13 @@ class Nodes:
         Args:
             offset: Characters of a single value before the place that is meant; None for where the node begins.
             secret: Whether the words show nothing of the node, so that `hide` leaves them.
+
+        Raises:
+            Enough: There are too many.
         """
+        if len(self.problems) >= MAX_FOUND:
+            self.problems.append(Problem(0, 0, "", f"has more than {MAX_FOUND} problems; they are not all shown"))
+            raise Enough
         line, column = place_of(node)
         if offset is not None and isinstance(node, yaml.ScalarNode):
             column += self._column(node, offset)
@@ -172,7 +200,7 @@ class Nodes:
                 self.problems[index] = replace(self.problems[index], what=_A_SECRET)
                 told.add(self.problems[index].field)
         for node, where in self._anchored:
-            if id(node) in hidden and where not in told:
+            if id(node) in hidden and where not in told and len(self.problems) < MAX_FOUND:
                 self.add(node, where, _A_SECRET)
                 told.add(where)
 
@@ -210,7 +238,13 @@ class Nodes:
     def _take(self, count: int) -> None:
         self._taken += count
         if self._taken > MAX_NODES:
-            raise Bomb
+            self.end(f"holds more than {MAX_NODES} values, {ALIASES_COUNTED}")
+
+    def _count(self, node: yaml.Node) -> None:
+        if isinstance(node, yaml.ScalarNode):
+            self._characters += len(node.value)
+            if self._characters > MAX_CHARACTERS:
+                self.end(f"holds more than {MAX_CHARACTERS} characters, {ALIASES_COUNTED}")
 
 
 def is_mapping(node: yaml.Node) -> bool:

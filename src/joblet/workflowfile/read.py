@@ -11,7 +11,8 @@ Runs in: server loop, command lines. May not: read a file of unbounded size.
 Source: API specification, "Workflow API".
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -20,16 +21,20 @@ import yaml
 
 from joblet.domain.limits import Machine
 from joblet.domain.workflow.definition import All, Definition
-from joblet.domain.workflow.environment import NOTHING, Resolver, TooMuch
+from joblet.domain.workflow.environment import NOTHING, Level, Resolver
 from joblet.workflowfile import keys
 from joblet.workflowfile.dependencies import check_dependencies
 from joblet.workflowfile.jobs import JobOfFile, read_job
 from joblet.workflowfile.masking import masked
-from joblet.workflowfile.nodes import Bomb, Nodes, is_mapping, path_of
-from joblet.workflowfile.variables import read_variables, resolve
-from joblet.yamlfile import MAX_NODES, Problem, YamlInvalid, compose, in_order, is_null, read_bytes
+from joblet.workflowfile.nodes import Enough, Nodes, is_mapping, path_of
+from joblet.workflowfile.requires import RequirementReader, listed_bytes
+from joblet.workflowfile.variables import read_variables, resolve, secret_values
+from joblet.yamlfile import Problem, YamlInvalid, compose, in_order, is_null, read_bytes
 
 _JOBS: Final = "a mapping of names and jobs"
+# Beside its file, of which a server takes 512 KiB unless configured otherwise, an answer has room for 4 MiB less that.
+MAX_LISTED_BYTES: Final = 3584 * 1024
+_JOB_BYTES: Final = 128  # its id, state, times and a reason
 _BOM: Final = "\ufeff"
 
 
@@ -73,32 +78,34 @@ def parse(content: bytes, name: str | Path, machine: Machine | None = None) -> W
     """
     text, root = compose(content, name, keys.MAX_BYTES, quote=False)
     nodes = Nodes(text)
-    reading = _Reading(nodes, machine)
+    secrets = secret_values(root)
+    reading = _Reading(nodes, machine, {id(node) for node in secrets})
     definition = None
-    try:
+    with suppress(Enough):
         definition = reading.workflow(root)
-    except Bomb:
-        # Alone: which of the values in the other problems are secrets is not known yet.
-        what = f"holds more than {MAX_NODES} values, each alias counted with all that it stands for"
-        raise YamlInvalid(name, (Problem(0, 0, "", what),)) from None
-    except TooMuch as error:
-        nodes.problems.append(Problem(0, 0, "", str(error)))
-    nodes.hide(reading.secrets)
+    nodes.hide(secrets)
     if nodes.problems or definition is None:
         raise YamlInvalid(name, in_order(nodes.problems))
     mark = _BOM if content.startswith(_BOM.encode()) else ""
-    return WorkflowFile(definition, tuple(reading.unavailable), mark + masked(text, reading.secrets))
+    return WorkflowFile(definition, tuple(reading.unavailable), mark + masked(text, secrets))
 
 
 class _Reading:
-    """One file on its way to a `Definition`."""
+    """
+    One file on its way to a `Definition`.
 
-    def __init__(self, nodes: Nodes, machine: Machine | None) -> None:
+    Args:
+        secrets: The ids of the nodes that are the value of a secret.
+    """
+
+    def __init__(self, nodes: Nodes, machine: Machine | None, secrets: Collection[int]) -> None:
         self.unavailable: list[Problem] = []
-        self.secrets: list[yaml.Node] = []
         self._nodes = nodes
         self._machine = machine
+        self._secrets = secrets
+        self._requirements = RequirementReader(nodes)
         self._resolver = Resolver()
+        self._listed_bytes = 0
 
     def workflow(self, root: yaml.Node | None) -> Definition | None:
         """The definition; None when it has problems, which are then in the nodes."""
@@ -108,17 +115,17 @@ class _Reading:
             return None
         fields = nodes.fields(root, "", keys.TOP, keys.HOMES_AT_TOP)
         variables = read_variables(nodes, fields, "")
-        self.secrets += variables.secrets
+        variables.hide(self._secrets)
         jobs = self._jobs(fields["jobs"]) if "jobs" in fields else {}
-        secrets = {id(node) for node in self.secrets}
-        for each in (variables, *(job.variables for job in jobs.values())):
-            each.hide(secrets)
         top = resolve(nodes, self._resolver, variables, NOTHING)
         if "jobs" not in fields:
             if is_mapping(root):
                 nodes.problems.append(Problem(0, 0, "jobs", "is missing; a workflow needs jobs"))
             return None
-        levels = {name: resolve(nodes, self._resolver, job.variables, top) for name, job in jobs.items()}
+        levels: dict[str, Level] = {}
+        for name, job in jobs.items():
+            nodes.begin(job.key, path_of("jobs", name))
+            levels[name] = resolve(nodes, self._resolver, job.variables, top)
         requirements = {name: job.requirements for name, job in jobs.items() if job.requirements is not None}
         lenient = {name for name, job in jobs.items() if job.attributes.get("continue_on_failure")}
         dependencies = check_dependencies(nodes, requirements, jobs, lenient)
@@ -153,7 +160,18 @@ class _Reading:
                 )
             elif not keys.JOB_NAME.fullmatch(name):
                 nodes.add(key, where, "is no name for a job", keys.JOB_NAMES)
-            jobs[name] = read_job(nodes, key, value, where, self._machine)
-            self.unavailable += jobs[name].unavailable
-            self.secrets += jobs[name].variables.secrets
+            nodes.begin(key, where)
+            job = jobs[name] = read_job(nodes, self._requirements, key, value, where, self._machine)
+            job.variables.hide(self._secrets)
+            self.unavailable += job.unavailable
+            self._count(name, job)
         return jobs
+
+    def _count(self, name: str, job: JobOfFile) -> None:
+        dependencies = job.requirements.listed_bytes if job.requirements is not None else 0
+        self._listed_bytes += _JOB_BYTES + listed_bytes(name) + dependencies
+        if self._listed_bytes > MAX_LISTED_BYTES:
+            self._nodes.end(
+                f"makes the list of all jobs, each with the names of those it waits for, longer than the"
+                f" {MAX_LISTED_BYTES} bytes that an answer of the server has room for"
+            )

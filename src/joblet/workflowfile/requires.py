@@ -5,15 +5,20 @@ Runs in: server loop, command lines. May not: do I/O, know which jobs there are 
 Source: API specification, "Workflow API".
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
 
 import yaml
 
 from joblet.domain.workflow.definition import All, Condition, Is, Outcome
-from joblet.domain.workflow.expression import InvalidExpression, parse
+from joblet.domain.workflow.expression import InvalidExpression, Mention, parse
+from joblet.domain.workflow.graph import parts_in
 from joblet.workflowfile.keys import EXPRESSION, OUTCOME
-from joblet.workflowfile.nodes import Nodes
+from joblet.workflowfile.nodes import ALIASES_COUNTED, Nodes
 from joblet.yamlfile import is_null
+
+MAX_PARTS: Final = 250_000  # of all conditions; each takes the scheduler 300 bytes
 
 _ITEMS = "items such as - build: COMPLETED, or - expression: a=COMPLETED AND b=FAILED"
 _ITEM = f"a job and one of {', '.join(Outcome)}, or expression and an expression"
@@ -31,59 +36,134 @@ class Reference:
 @dataclass(slots=True)
 class Requirements:
     """
-    The conditions of one job, all of which must hold.
+    The conditions of one job, or of all that share the list.
 
     Args:
         node: The list.
-        sound: Whether the list had no problem of its own.
+        condition: All of them must hold; of one just that.
+        parts: How many the condition has, itself and the parts of parts included.
+        listed_bytes: What the names of the jobs in it take in an answer.
+        sound: Whether the list has no problem.
     """
 
     node: yaml.Node
-    parts: list[Condition] = field(default_factory=list)
-    references: list[Reference] = field(default_factory=list)
-    sound: bool = True
-
-    @property
-    def condition(self) -> Condition:
-        """All parts; of one part just that."""
-        return self.parts[0] if len(self.parts) == 1 else All(tuple(self.parts))
+    condition: Condition
+    references: Sequence[Reference]
+    parts: int
+    listed_bytes: int
+    sound: bool
 
 
-def read_requires(nodes: Nodes, node: yaml.Node, where: str) -> Requirements:
-    """The list at `node`; what is wrong with it is a problem in `nodes`, and left out."""
-    before = len(nodes.problems)
-    found = Requirements(node)
-    first_lines: dict[Is, int] = {}
-    for item in nodes.items(node, where, _ITEMS):
-        if is_null(item) or (isinstance(item, yaml.MappingNode) and not item.value):
-            nodes.add(item, where, "is empty", _ITEM)
-        for name, key, value in nodes.mapping(item, where, _ITEM):
-            if name == EXPRESSION:
-                _read_expression(nodes, value, where, found)
-                continue
-            found.references.append(Reference(name, key))
-            word = nodes.value(value, where, OUTCOME)
-            if word is None:
-                continue
-            part = Is(name, Outcome(str(word)))
-            if part in first_lines:
-                nodes.add(key, where, f"{name} is required twice with {word}; the first is on line {first_lines[part]}")
-                continue
-            first_lines[part] = key.start_mark.line + 1
-            found.parts.append(part)
-    found.sound = len(nodes.problems) == before
-    return found
+@dataclass(frozen=True, slots=True)
+class _Expression:
+    condition: Condition
+    mentions: tuple[Mention, ...]
+    parts: int
 
 
-def _read_expression(nodes: Nodes, node: yaml.Node, where: str, found: Requirements) -> None:
-    scalar = nodes.scalar(node, where, "an expression such as a=COMPLETED AND b=FAILED")
-    if scalar is None:
-        return
+class RequirementReader:
+    """
+    Reads the lists of one file, each and each expression once however often an alias uses it; what each use means for
+    its job is counted.
+    """
+
+    def __init__(self, nodes: Nodes) -> None:
+        self._nodes = nodes
+        self._lists: dict[int, Requirements] = {}  # by the id of the node
+        self._expressions: dict[str, _Expression | InvalidExpression] = {}
+        self._refused: set[int] = set()  # expressions, by the id of the node
+        self._parts = 0
+
+    def read(self, node: yaml.Node, where: str) -> Requirements:
+        """
+        The list at `node`; what is wrong with it is a problem in the nodes, and left out.
+
+        Raises:
+            Enough: The conditions of all jobs together are too many.
+        """
+        if (found := self._lists.get(id(node))) is not None:
+            self._count(found.parts)
+            return found
+        before = len(self._nodes.problems)
+        conditions: list[Condition] = []
+        references: list[Reference] = []
+        parts = self._parts
+        self._count(1)
+        understood = self._items(node, where, conditions, references)
+        names = {reference.job for reference in references}
+        found = self._lists[id(node)] = Requirements(
+            node,
+            conditions[0] if len(conditions) == 1 else All(tuple(conditions)),
+            references,
+            self._parts - parts,
+            sum(map(listed_bytes, names)),
+            sound=understood and len(self._nodes.problems) == before,
+        )
+        return found
+
+    def _items(self, node: yaml.Node, where: str, conditions: list[Condition], references: list[Reference]) -> bool:
+        """Whether every expression in the list is one: that one is none is told only once."""
+        nodes = self._nodes
+        understood = True
+        first_lines: dict[Is, int] = {}
+        for item in nodes.items(node, where, _ITEMS):
+            if is_null(item) or (isinstance(item, yaml.MappingNode) and not item.value):
+                nodes.add(item, where, "is empty", _ITEM)
+            for name, key, value in nodes.mapping(item, where, _ITEM):
+                if name == EXPRESSION:
+                    expression = self._expression(value, where)
+                    understood = understood and expression is not None
+                    if expression is not None:
+                        conditions.append(expression.condition)
+                        references += [Reference(each.job, value, each.offset) for each in expression.mentions]
+                    continue
+                self._count(1)
+                references.append(Reference(name, key))
+                word = nodes.value(value, where, OUTCOME)
+                if word is None:
+                    continue
+                part = Is(name, Outcome(str(word)))
+                if part in first_lines:
+                    line = first_lines[part]
+                    nodes.add(key, where, f"{name} is required twice with {word}; the first is on line {line}")
+                    continue
+                first_lines[part] = key.start_mark.line + 1
+                conditions.append(part)
+        return understood
+
+    def _expression(self, node: yaml.Node, where: str) -> _Expression | None:
+        scalar = self._nodes.scalar(node, where, "an expression such as a=COMPLETED AND b=FAILED")
+        if scalar is None:
+            return None
+        found = self._expressions.get(scalar.text)
+        if found is None:
+            found = self._expressions[scalar.text] = _parsed(scalar.text)
+        if isinstance(found, _Expression):
+            self._count(found.parts)
+            return found
+        if id(node) not in self._refused:
+            self._refused.add(id(node))
+            what = f"{found.what}, at character {found.offset + 1} of the expression"
+            self._nodes.add(node, where, what, offset=found.offset)
+        return None
+
+    def _count(self, parts: int) -> None:
+        self._parts += parts
+        if self._parts > MAX_PARTS:
+            self._nodes.end(
+                f"makes the conditions of all jobs longer than {MAX_PARTS} outcomes, ANDs, ORs and NOTs,"
+                f" {ALIASES_COUNTED}"
+            )
+
+
+def listed_bytes(name: str) -> int:
+    """What a name takes in an answer, in which lists are as protobuf has them."""
+    return len(name) + 2
+
+
+def _parsed(text: str) -> _Expression | InvalidExpression:
     try:
-        condition, mentions = parse(scalar.text)
+        condition, mentions = parse(text)
     except InvalidExpression as error:
-        what = f"{error.what}, at character {error.offset + 1} of the expression"
-        nodes.add(node, where, what, offset=error.offset)
-        return
-    found.parts.append(condition)
-    found.references += [Reference(mention.job, node, mention.offset) for mention in mentions]
+        return error
+    return _Expression(condition, mentions, sum(1 for _ in parts_in(condition)))

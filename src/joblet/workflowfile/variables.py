@@ -15,7 +15,7 @@ import yaml
 
 from joblet.domain.errors import InvalidRequest
 from joblet.domain.job import check_environment
-from joblet.domain.workflow.environment import Level, Resolver, Value
+from joblet.domain.workflow.environment import Level, Resolver, TooMuch, Value
 from joblet.workflowfile.nodes import Nodes, path_of
 
 PLAIN = "environment"
@@ -31,16 +31,27 @@ class Variables:
     own: dict[str, Value] = field(default_factory=dict)
     places: dict[str, tuple[yaml.Node, str]] = field(default_factory=dict)
 
-    @property
-    def secrets(self) -> list[yaml.Node]:
-        """What stands in the file as the values of secrets."""
-        return [self.places[name][0] for name, value in self.own.items() if value.secret]
-
     def hide(self, secrets: Collection[int]) -> None:
         """Make a secret of each variable whose value is an alias for one; `secrets` are the ids of nodes."""
         for name, (node, _) in self.places.items():
             if id(node) in secrets:
                 self.own[name] = Value(self.own[name].text, secret=True)
+
+
+def secret_values(root: yaml.Node | None) -> list[yaml.Node]:
+    """What stands in a file as the value of a secret, at the top and in its jobs, whatever is wrong with the file."""
+    mappings: dict[int, yaml.Node] = {}  # by id: an alias brings the same one again
+    for key, value in _pairs(root):
+        if key == SECRET:
+            mappings[id(value)] = value
+        elif key == "jobs":
+            jobs = {id(job): job for _, job in _pairs(value)}
+            mappings |= {id(inner): inner for job in jobs.values() for key, inner in _pairs(job) if key == SECRET}
+    return list({id(value): value for mapping in mappings.values() for _, value in _pairs(mapping)}.values())
+
+
+def _pairs(node: yaml.Node | None) -> list[tuple[object, yaml.Node]]:
+    return [(key.value, value) for key, value in node.value] if isinstance(node, yaml.MappingNode) else []
 
 
 def read_variables(nodes: Nodes, fields: Mapping[str, yaml.Node], where: str) -> Variables:
@@ -79,9 +90,12 @@ def resolve(nodes: Nodes, resolver: Resolver, variables: Variables, inherited: L
     The level of these variables; those that cannot be resolved are problems in `nodes`.
 
     Raises:
-        TooMuch: More than a workflow may hold.
+        Enough: They are more than a workflow may hold.
     """
-    level, faults = resolver.level(variables.own, inherited)
+    try:
+        level, faults = resolver.level(variables.own, inherited)
+    except TooMuch as error:
+        nodes.end(str(error))
     for fault in faults:
         node, where = variables.places[fault.name]
         what = fault.what

@@ -102,7 +102,7 @@ class JobDefinition:
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """A workflow that passed every check: at least one job, no cycle, no job that could never run."""
+    """A workflow that passed every check: at least one job, no cycle, no job whose condition contradicts itself."""
 
     jobs: Mapping[str, JobDefinition]
     """By name, in the order of the file."""

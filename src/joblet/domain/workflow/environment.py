@@ -186,6 +186,8 @@ def _pieces(text: str) -> list[str]:
     Raises:
         ValueError: A ${ that is no reference.
     """
+    if "${" not in text:  # as nearly all are
+        return [text]
     pieces: list[str] = []
     literal = ""
     position = 0

@@ -2,8 +2,9 @@
 What is wrong with how the jobs of a workflow depend on each other: circles, and conditions that nothing can fulfil.
 
 A job that may run ends COMPLETED, FAILED or in another way (stopped by a person; canceled), and whoever waits for it
-must reckon with each of the three. So whether a job can ever run is a question about its own condition only: is there
-an end for each job it names with which the condition holds?
+must reckon with each of the three. Whether a job can ever run is asked of its own condition only: is there an end for
+each job it names with which the condition holds? A job of which that is denied never runs; one of which it is not may
+still never run where a job it names waits for another it names (`a=FAILED AND b=COMPLETED`, and b waits for a).
 
     end          Is COMPLETED            Is FAILED   Is FINISHED
     completed    yes                     no          yes
@@ -231,11 +232,16 @@ class Possibility:
 
 def jobs_in(condition: Condition) -> Iterator[str]:
     """The jobs that a condition names, in its order, each as often as it does."""
+    return (part.job for part in parts_in(condition) if isinstance(part, Is))
+
+
+def parts_in(condition: Condition) -> Iterator[Condition]:
+    """A condition, its parts, and theirs, in its order."""
     waiting = [condition]
     while waiting:
-        match waiting.pop():
-            case Is(job):
-                yield job
+        whole = waiting.pop()
+        yield whole
+        match whole:
             case Not(part):
                 waiting.append(part)
             case All(parts) | Any(parts):
