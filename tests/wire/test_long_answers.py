@@ -72,18 +72,18 @@ async def test_a_workflow_of_many_jobs_is_shown_whole_and_in_order(
         assert [job.jobName for job in status.jobs] == [job.jobName for job in jobs.jobs] == names
 
 
-async def test_a_workflow_may_have_no_name_but_not_one_of_blanks(
+async def test_a_workflow_may_have_no_name_but_not_one_that_cannot_be_read(
     authority: Authority, certificates: dict[str, Credentials]
 ) -> None:
     async with a_server(authority) as served, served.client(certificates["admin"]) as admin:
         file = "jobs: {a: {command: echo}}"
 
         assert (await admin.RunWorkflow(pb.RunWorkflowRequest(yamlContent=file))).workflowUuid
-        answer = await refusal(admin.RunWorkflow(pb.RunWorkflowRequest(workflow=" \t", yamlContent=file)))
-
-        assert answer == (
-            StatusCode.INVALID_ARGUMENT, "invalid request: workflow is a name of blanks; leave it empty for none"
-        )  # fmt: skip
+        for name in (" ", "a\0b", "a\x1b[2J", "a\nb"):
+            assert await refusal(admin.RunWorkflow(pb.RunWorkflowRequest(workflow=name, yamlContent=file))) == (
+                StatusCode.INVALID_ARGUMENT,
+                "invalid request: workflow is a name of printable characters, not only blanks; or empty",
+            )
 
 
 async def test_a_workflow_that_the_disk_refuses_is_not_called_a_job(

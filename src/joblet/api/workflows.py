@@ -43,10 +43,8 @@ class WorkflowCalls:
         """Check a workflow and begin with it."""
         if request.workflowFiles:
             raise NotAvailable("uploading files with a workflow")
-        if "\0" in request.workflow:
-            raise InvalidRequest("workflow contains a NUL character")
-        if request.workflow and not request.workflow.strip():
-            raise InvalidRequest("workflow is a name of blanks; leave it empty for none")
+        if request.workflow and not (request.workflow.strip() and request.workflow.isprintable()):
+            raise InvalidRequest("workflow is a name of printable characters, not only blanks; or empty")
         if len(request.workflow) > _LONGEST_NAME:
             raise InvalidRequest(f"workflow is a name of at most {_LONGEST_NAME} characters")
         workflow = await self._workflows.run(
