@@ -239,8 +239,8 @@ class WorkflowStore(Protocol):
         """Ids that start with this prefix, at most `limit`, sorted; none for an empty prefix."""
         ...
 
-    def all(self) -> Sequence[Workflow]:
-        """Every workflow, oldest first, without its yaml."""
+    def older_than(self, workflow_id: WorkflowId | None, limit: int) -> Sequence[Workflow]:
+        """The next workflows before this one, newest first, at most `limit`, without their yaml; None as for jobs."""
         ...
 
     def unfinished(self) -> Sequence[StoredWorkflow]:

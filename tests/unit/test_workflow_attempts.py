@@ -18,7 +18,7 @@ from joblet.testing.joblet import FakeJoblet
 from joblet.testing.programs import sleeps
 
 ONE = "jobs: {a: {command: sleep, args: [60]}}"
-FLAKY = 'jobs: {a: {command: "false", retries: {max: 1, backoff: 10s}}}'
+FLAKY = 'jobs: {a: {command: sh, args: [-c, "sleep 1; exit 1"], retries: {max: 1, backoff: 10s}}}'
 
 
 class SlowToAdd(FaultyStore):
@@ -50,27 +50,28 @@ async def test_an_attempt_is_shown_once_it_can_be_asked_for() -> None:
     await database.close()
 
 
-@pytest.mark.parametrize("refused", [0, 2])
-async def test_until_a_retry_is_stored_the_attempt_before_it_is_shown(refused: int) -> None:
-    """Also when the store refuses it."""
+@pytest.mark.parametrize("refused", [0, 1, 2])
+async def test_what_is_shown_of_a_job_and_its_retry_can_be_asked_for_at_every_moment(refused: int) -> None:
+    """Also when the store refuses one of the records at first: until it stands, the job waits."""
     database = open_job_store(JobStoreConfig())
     async with FakeJoblet(store=SlowToAdd(database, refused)) as joblet:
         workflow = await joblet.run_workflow(FLAKY)
-        await pass_time(5)
-        [first] = joblet.workflows.jobs(workflow.id)
-        assert joblet.jobs.get(first.job_id).state.value == "FAILED"
+        shown: dict[tuple[str, int, bool], None] = {}
+        while not joblet.workflows.get(workflow.id).ended_ns:
+            [job] = joblet.workflows.jobs(workflow.id)
+            assert not job.job_id or joblet.jobs.get(job.job_id)
+            if job.status != "INITIALIZING":  # too short to be seen each time
+                shown[job.status, job.attempts, bool(job.job_id)] = None
+            await pass_time(0.01)
 
-        shown = {first}
-        while workflow in joblet.workflows.list(ended=False) or len(shown) < 2:
-            await pass_time(0.5)
-            shown.update(joblet.workflows.jobs(workflow.id))
-            for job in shown:
-                assert joblet.jobs.get(job.job_id)
-            if joblet.workflows.get(workflow.id).ended_ns:
-                break
-
-        assert {(job.status, job.attempts) for job in shown} >= {("PENDING", 1), ("FAILED", 2)}
-        assert first.job_id in {job.job_id for job in shown if job.attempts == 1}
+        assert list(shown) == [
+            ("PENDING", 0, False),
+            ("RUNNING", 1, True),
+            ("PENDING", 1, True),
+            ("RUNNING", 2, True),
+        ]
+        [job] = joblet.workflows.jobs(workflow.id)
+        assert (job.status, job.attempts) == ("FAILED", 2)
     await database.close()
 
 
@@ -97,7 +98,7 @@ async def test_a_job_whose_set_up_is_always_interrupted_is_given_up_in_the_end()
         for _ in range(MOST_LOST + 1):
             await joblet.faults.crashed.wait()
             await joblet.crash(faults=Faults(1, CRASH, only=["engine.start"]))
-        [workflow] = joblet.workflows.list(ended=True)
+        [workflow] = joblet.list_workflows(ended=True)
 
         ended = await joblet.workflow_ended(workflow)
 

@@ -56,6 +56,8 @@ def shown(found: WorkflowFile | YamlInvalid) -> str:
         ("\n  A: >-  # why\n    hunter2\n\n    hunter2\n  # B: old", '\n  A: "***"\n  # B: old'),
         ("\n  A: |2+\n      hunter2\n\n\n  B: x", '\n  A: "***"\n  B: "***"'),
         ("\n  A: |\n    hunter2 # no comment", '\n  A: "***"'),
+        ("\n  A: |\n    hunter2  \n  B: x", '\n  A: "***"\n  B: "***"'),
+        ("\n  A: >-\n    hunter2\t\n\n  B: x", '\n  A: "***"\n  B: "***"'),
         ("{A: &a hunter2, B: *a}", '{A: &a "***", B: *a}'),
         ("{A: !!str hunter2, B: ! hunter2}", '{A: "***", B: "***"}'),
         ("{A: !!str &a hunter2, B: &b !!str hunter2, C: *b}", '{A: &a "***", B: &b "***", C: *b}'),
@@ -88,7 +90,8 @@ def test_the_values_of_secrets_are_masked_and_all_else_stands(
 
 
 @pytest.mark.parametrize(
-    ("end", "masked"), [("", ""), ("\n", "\n"), ("\n\n\n", "\n"), ("\n   \n", "\n"), ("\n...\n", "\n...\n")]
+    ("end", "masked"),
+    [("", ""), ("\n", "\n"), ("\n\n\n", "\n"), ("\n   \n", "\n"), ("\n...\n", "\n...\n"), ("  ", ""), (" \n", "\n")],
 )
 @pytest.mark.parametrize("style", ["|", "|-", "|+", ">", ">-"])
 def test_a_block_at_the_end_of_the_file_is_masked(style: str, end: str, masked: str) -> None:
@@ -218,7 +221,9 @@ def test_anything_may_be_put_in_anywhere(insertions: list[tuple[int, str]]) -> N
     for position, piece in insertions:
         text = text[:position] + piece + text[position:]
 
-    outcome(text.encode("utf-8", errors="surrogatepass"))
+    found = outcome(text.encode("utf-8", errors="surrogatepass"))
+    if isinstance(found, WorkflowFile):
+        assert parse(found.masked.encode(), "w").definition.jobs.keys() == found.definition.jobs.keys()
 
 
 SECRETS_END: Final = GOOD.index("jobs:")

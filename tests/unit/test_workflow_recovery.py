@@ -3,11 +3,14 @@
 import asyncio
 import itertools
 from collections import Counter
+from collections.abc import Callable
+from typing import TypeVar
 
 import pytest
 
 from joblet.domain.errors import StorageFailed
 from joblet.domain.job import JobState
+from joblet.domain.limits import MIB, Machine
 from joblet.domain.reconcile import LOST_IN_SETUP
 from joblet.domain.workflow.states import Counts, WorkflowState
 from joblet.domain.workflow.workflow import Workflow
@@ -17,6 +20,9 @@ from joblet.testing.engine import FakeEngine
 from joblet.testing.faults import CRASH, Faults
 from joblet.testing.joblet import FakeJoblet
 
+T = TypeVar("T")
+
+NO_CPU = "job creation failed: maxCPU exceeds system limits"
 NIGHT = """
 jobs:
   fetch: {command: sh, args: [-c, "echo ran; sleep 1"]}
@@ -41,7 +47,7 @@ async def times_run(joblet: FakeJoblet, workflow: Workflow) -> dict[str, int]:
 
 async def the_only_one(joblet: FakeJoblet) -> Workflow | None:
     """Its client may never have had an answer."""
-    found = joblet.workflows.list(ended=True)
+    found = joblet.list_workflows(ended=True)
     assert len(found) <= 1
     return found[0] if found else None
 
@@ -164,7 +170,7 @@ async def test_a_workflow_whose_key_is_gone_is_given_up_and_shown_whole(refused:
     async with FakeJoblet() as joblet:
         faults = Faults(refused, StorageFailed("full"), only=["workflows.finish"])
         workflow = await without_its_key(joblet, WITH_A_SECRET, faults=faults)
-        assert [each.id for each in joblet.workflows.list(ended=False)] == [workflow.id]
+        assert [each.id for each in joblet.list_workflows(ended=False)] == [workflow.id]
 
         ended = await joblet.workflow_ended(workflow)
         await pass_time(5)
@@ -182,7 +188,7 @@ async def test_a_workflow_whose_key_is_gone_is_given_up_and_shown_whole(refused:
             "d": "FAILED",
         }
         assert jobs["a"].reason == SECRETS_LOST
-        assert joblet.workflows.list(ended=False) == []
+        assert joblet.list_workflows(ended=False) == []
 
 
 async def test_a_workflow_that_is_being_given_up_can_be_stopped_like_any_other() -> None:
@@ -215,8 +221,54 @@ async def test_a_file_that_this_version_does_not_take_any_more_is_given_up_with_
 
         assert ended.state is WorkflowState.FAILED
         assert ended.reason.startswith("its file is not accepted any more: ")
+        assert joblet.workflows.get(workflow.id).counts.total == 2
         assert ended.counts == Counts(2, completed=1, canceled=1)
         assert [job.status for job in joblet.workflows.jobs(workflow.id)] == ["STOPPED", "COMPLETED"]
+
+
+async def slowly(work: Callable[[], T], /) -> T:
+    await pass_time(5)
+    return work()
+
+
+async def test_a_job_that_ends_while_the_next_server_reads_the_file_is_not_missed() -> None:
+    """Ten thousand jobs take a second to read; what happens in that second counts."""
+    text = "jobs: {a: {command: sleep, args: [8]}, b: {command: echo, requires: [{a: COMPLETED}]}}"
+    async with FakeJoblet(aside=slowly) as joblet:
+        workflow = await joblet.run_workflow(text)
+        await pass_time(5)
+        await joblet.restart()
+        assert joblet.jobs.of_workflow(workflow.id)[0].state is JobState.COMPLETED
+
+        async with asyncio.timeout(60):
+            ended = await joblet.workflow_ended(workflow)
+
+        assert ended.counts == Counts(2, completed=2)
+
+
+async def test_a_job_that_a_smaller_machine_cannot_run_has_failed_for_that_reason_and_stays_so() -> None:
+    text = """
+    jobs:
+      wait: {command: sleep, args: [60]}
+      wide: {command: echo, resources: {max_cpu: 400}, requires: [{wait: COMPLETED}]}
+      alarm: {command: sleep, args: [60], requires: [{wide: FAILED}]}
+    """
+    async with FakeJoblet() as joblet:
+        workflow = await joblet.run_workflow(text)
+        await pass_time(1)
+        joblet.machine = Machine(cores=1, memory_bytes=8192 * MIB)
+        await joblet.restart()
+        await pass_time(90)
+        wide = joblet.workflows.jobs(workflow.id)[1]
+        job = joblet.jobs.get(wide.job_id)
+        assert (wide.status, wide.reason, wide.attempts) == ("FAILED", NO_CPU, 1)
+        assert (job.state, job.spec.limits.cpu_max_percent) == (JobState.FAILED, 400)
+        joblet.machine = Machine(cores=4, memory_bytes=8192 * MIB)
+        await joblet.restart()
+
+        ended = await joblet.workflow_ended(workflow)
+
+        assert ended.counts == Counts(3, completed=2, failed=1)
 
 
 async def test_a_retry_that_was_waited_for_still_comes_after_a_restart() -> None:

@@ -206,7 +206,7 @@ async def test_a_file_with_problems_is_refused_with_all_of_them_and_nothing_is_k
         assert first.startswith("invalid workflow: workflow.yaml:2:")
         assert "workflow.yaml:3:" in str(caught.value)
         assert second
-        assert joblet.workflows.list(ended=True) == []
+        assert joblet.list_workflows(ended=True) == []
 
 
 async def test_limits_above_the_machines_are_refused_before_anything_runs() -> None:
@@ -251,8 +251,8 @@ async def test_a_list_has_those_that_have_ended_only_when_asked_for() -> None:
         await joblet.workflow_ended(first)
         second = await joblet.run_workflow(DIAMOND)
 
-        assert [each.id for each in joblet.workflows.list(ended=False)] == [second.id]
-        assert [each.id for each in joblet.workflows.list(ended=True)] == [first.id, second.id]
+        assert [each.id for each in joblet.list_workflows(ended=False)] == [second.id]
+        assert [each.id for each in joblet.list_workflows(ended=True)] == [first.id, second.id]
 
 
 async def test_secrets_reach_the_job_and_nothing_else() -> None:
@@ -283,7 +283,7 @@ async def test_a_workflow_that_cannot_be_stored_is_not_run() -> None:
             await joblet.run_workflow(DIAMOND)
 
         assert joblet.jobs.list() == []
-        assert joblet.workflows.list(ended=True) == []
+        assert joblet.list_workflows(ended=True) == []
 
 
 @pytest.mark.parametrize("nth", range(1, 5))
@@ -304,7 +304,7 @@ async def test_an_end_that_cannot_be_stored_is_told_and_stored_later() -> None:
         assert joblet.workflows.get(workflow.id) == ended
         await pass_time(2)
         assert joblet.workflows.get(workflow.id) == ended
-        assert joblet.workflows.list(ended=False) == []
+        assert joblet.list_workflows(ended=False) == []
 
 
 async def test_a_stop_calls_off_the_retry_that_was_waited_for() -> None:

@@ -73,10 +73,9 @@ class WorkflowCalls:
         context: aio.ServicerContext[pb.ListWorkflowsRequest, pb.ListWorkflowsResponse],
     ) -> pb.ListWorkflowsResponse:
         """Workflows, oldest first; when they are more than one message may hold, the newest."""
-        workflows = self._workflows.list(ended=request.includeCompleted)
         pieces = (
             [convert.workflow_info(workflow, with_yaml=False) for workflow in piece]
-            for piece in in_pieces(workflows[::-1])
+            for piece in self._workflows.newest_first(ended=request.includeCompleted)
         )
         answer, left_out = await newest_that_fit(
             pieces, lambda entries: pb.ListWorkflowsResponse(workflows=entries), self._max_send_bytes

@@ -10,16 +10,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-from joblet.domain.errors import AmbiguousJobId, JobNotFound, JobNotRunning, TooManyJobs
+from joblet.domain.errors import AmbiguousJobId, JobletError, JobNotFound, JobNotRunning, TooManyJobs
 from joblet.domain.job import MASK, Ended, Job, JobId, JobSpec
 from joblet.domain.limits import Machine
 from joblet.ports import Clock, Engine, JobStore, Journal, LogStore
 from joblet.services.lives import JobListener, Lives
-from joblet.services.request import JobDefaults, JobRequest, spec_of
+from joblet.services.request import JobDefaults, JobRequest, spec_of, unchecked_spec
 
 STOPPED_ON_REQUEST: Final = "stopped on request"
 
-PIECE_OF_LIST: Final = 100  # jobs
+PIECE_OF_LIST: Final = 100  # jobs, or workflows
 
 
 class Jobs:
@@ -108,12 +108,14 @@ class Jobs:
 
         Returns:
             Its id. Listeners are told of its end, or that it was unmade. One that is found never to have run ends
-            FAILED with the reason `LOST_IN_SETUP`.
-
-        Raises:
-            InvalidCommand, InvalidLimit, InvalidRequest: No job was made.
+            FAILED with the reason `LOST_IN_SETUP`, and one that this machine cannot run with the reason for that.
         """
-        job_id, _ = self._start(spec_of(request, self._defaults, self._machine), workflow, dependencies)
+        refusal = None
+        try:
+            spec = spec_of(request, self._defaults, self._machine)
+        except JobletError as error:  # it was checked when it was submitted, but the machine may be another one now
+            spec, refusal = unchecked_spec(request), error
+        job_id, _ = self._start(spec, workflow, dependencies, refusal)
         return job_id
 
     def stop_in_workflow(self, job_id: JobId, reason: str) -> None:
@@ -224,7 +226,11 @@ class Jobs:
         return life.job
 
     def _start(
-        self, spec: JobSpec, workflow: str = "", dependencies: tuple[str, ...] = ()
+        self,
+        spec: JobSpec,
+        workflow: str = "",
+        dependencies: tuple[str, ...] = (),
+        refusal: JobletError | None = None,
     ) -> tuple[JobId, asyncio.Task[Job]]:
         job = Job(
             JobId(self._new_id()),
@@ -235,7 +241,7 @@ class Jobs:
             dependencies=dependencies,
         )
         masked = replace(spec, secret_environment=dict.fromkeys(spec.secret_environment, MASK))
-        return job.id, self._lives.start(job, replace(job, spec=masked))
+        return job.id, self._lives.start(job, replace(job, spec=masked), refusal)
 
     def _stored(self, job_id: JobId) -> Job | None:
         job = self._store.get(job_id)

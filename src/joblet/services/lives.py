@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol, TypeVar
 
-from joblet.domain.errors import EngineUnavailable, JobNotStored, StorageFailed
+from joblet.domain.errors import EngineUnavailable, JobletError, JobNotStored, StorageFailed
 from joblet.domain.job import Ended, Job, JobId, JobState, Running, with_end
 from joblet.domain.reconcile import UNKNOWN_EXIT_CODE, Kill, MarkLost, MarkRunning, reconcile
 from joblet.ports import (
@@ -164,7 +164,7 @@ class Lives:
 
     # Start
 
-    def start(self, job: Job, recorded: Job) -> asyncio.Task[Job]:
+    def start(self, job: Job, recorded: Job, refusal: JobletError | None = None) -> asyncio.Task[Job]:
         """
         Store and start a new job; it counts from now on. The task must not be cancelled: shield it.
 
@@ -174,21 +174,22 @@ class Lives:
         Args:
             job: As the engine gets it.
             recorded: As everybody else sees it: without the values of secrets.
+            refusal: Why it cannot be run; then it is stored with that as its end. Of jobs of a workflow only.
         """
         life = self._lives[job.id] = Life(recorded, starting=True, recorded=False)
-        return self._tasks.start(self._start(life, job))
+        return self._tasks.start(self._start(life, job, refusal))
 
-    async def _start(self, life: Life, job: Job) -> Job:
+    async def _start(self, life: Life, job: Job, refusal: JobletError | None) -> Job:
         starting = None if job.workflow else self._tasks.start(self._engine.start(job))
         attachments = self._attachments
         stored = await _result(self._store.add(life.job))
         if isinstance(stored, StorageFailed):
             stored = JobNotStored(stored.why)
         life.recorded = not isinstance(stored, Exception)
-        if starting is None and stored is None:
+        if starting is None and stored is None and refusal is None:
             attachments = self._attachments
             starting = self._tasks.start(self._engine.start(job))
-        started = stored if starting is None else await _result(starting)
+        started = stored or refusal if starting is None else await _result(starting)
         life.starting = False
         if isinstance(started, EngineUnavailable):
             started = await self._judgement(life, started, attachments)

@@ -78,11 +78,26 @@ def spec_of(request: JobRequest, defaults: JobDefaults, machine: Machine) -> Job
         io_max_bytes_per_s=request.io_max_bytes_per_s or defaults.io_max_bytes_per_s,
     )
     check(limits, machine)
+    return _spec(request, limits, request.timeout_s or defaults.timeout_s)
+
+
+def unchecked_spec(request: JobRequest) -> JobSpec:
+    """A job as it was asked for, to be shown and not to be run: nothing is filled in, and no check was passed."""
+    limits = Limits(
+        cpu_max_percent=request.cpu_max_percent,
+        cpu_cores=request.cpu_cores,
+        memory_max_bytes=request.memory_max_bytes,
+        io_max_bytes_per_s=request.io_max_bytes_per_s,
+    )
+    return _spec(request, limits, request.timeout_s)
+
+
+def _spec(request: JobRequest, limits: Limits, timeout_s: float) -> JobSpec:
     return JobSpec(
         command=request.command,
         args=request.args,
         limits=limits,
-        timeout_s=request.timeout_s or defaults.timeout_s,
+        timeout_s=timeout_s,
         name=request.name,
         work_dir=request.work_dir,
         environment=dict(request.environment),

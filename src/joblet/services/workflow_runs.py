@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
-from joblet.domain.errors import InvalidWorkflow, JobletError, StorageFailed
+from joblet.domain.errors import InvalidWorkflow, StorageFailed
 from joblet.domain.job import Job, JobId
 from joblet.domain.workflow.definition import Definition, JobDefinition
 from joblet.domain.workflow.schedule import (
@@ -214,8 +214,10 @@ class WorkflowRuns:
         return self.as_it_stands(run)
 
     async def _resume(self, stored: StoredWorkflow) -> None:
+        definition, reason = await self._definition(stored)
+        # From here to where it is one of ours nothing may wait: a job that ends meanwhile would be missed.
         jobs = self._jobs.of_workflow(stored.workflow.id)
-        definition, reason = await self._definition(stored, jobs)
+        definition = definition or definition_of(jobs)
         lost = Counter[str]()
         attempts = [(job, state) for job in jobs if (state := _outcome(job, lost)) is not None]
         schedule, actions = resume(
@@ -223,7 +225,7 @@ class WorkflowRuns:
             [Attempt(job.spec.name, state) for job, state in attempts],
             stop_requested=stored.stop_requested or bool(reason),
         )
-        started_ns = attempts[0][0].created_ns if attempts else 0
+        started_ns = jobs[0].created_ns if jobs else 0
         workflow = replace(stored.workflow, started_ns=started_ns, reason=reason)
         run = self._runs[workflow.id] = Run(workflow, definition, schedule, lost=lost)
         for job, state in attempts:
@@ -239,14 +241,14 @@ class WorkflowRuns:
             )
         self._carry_out(run, actions)
 
-    async def _definition(self, stored: StoredWorkflow, jobs: Sequence[Job]) -> tuple[Definition, str]:
-        """What a workflow is to do, as far as it is known; and why it cannot be done, or nothing."""
+    async def _definition(self, stored: StoredWorkflow) -> tuple[Definition | None, str]:
+        """What a workflow is to do, if that is known; and why it cannot be done, or nothing."""
         try:
             # Without the machine: what has begun goes on, on a smaller one too.
             text = stored.text or stored.workflow.yaml
             file = await self._aside(partial(check, text, stored.workflow.name, None))
         except InvalidWorkflow as error:  # by a later version
-            return definition_of(jobs), f"{NOT_ACCEPTED}: {error}"
+            return None, f"{NOT_ACCEPTED}: {error}"
         secrets_needed = any(job.secret_environment for job in file.definition.jobs.values())
         return file.definition, SECRETS_LOST if secrets_needed and not stored.text else ""
 
@@ -297,15 +299,7 @@ class WorkflowRuns:
         if not run.workflow.started_ns:
             run.workflow = replace(run.workflow, started_ns=self._clock.now_ns())
         actions = run.schedule.started(name)
-        try:
-            job_id = self._jobs.start_in_workflow(request_of(definition), run.workflow.id, definition.dependencies)
-        except JobletError as error:
-            # It was checked when it was submitted, but this may be another machine now.
-            self._journal.log(
-                "ERROR", "workflow job cannot be made", workflow=run.workflow.id, job=name, error=str(error)
-            )
-            self._carry_out(run, [*actions, *run.schedule.ended(name, NodeState.FAILED)])
-            return
+        job_id = self._jobs.start_in_workflow(request_of(definition), run.workflow.id, definition.dependencies)
         run.begun(job_id, name)
         self._carry_out(run, actions)
 
@@ -353,16 +347,15 @@ class WorkflowRuns:
     def _job(self, run: Run, definition: JobDefinition) -> WorkflowJob:
         name = definition.name
         node = run.schedule.job(name)
-        begun = name in run.under_way
-        under_way = self._jobs.recorded(run.under_way[name]) if begun else None
+        under_way = self._jobs.recorded(run.under_way[name]) if name in run.under_way else None
         job = under_way or run.ended.get(name)
-        # One that is begun and not recorded cannot be asked for yet: to users it waits.
-        status = NodeState.PENDING if begun and under_way is None else node.state
+        # One that is not recorded, or could not be, cannot be asked for: to users it waits.
+        unseen = node.state is NodeState.RUNNING and under_way is None
+        status = NodeState.PENDING if unseen else node.state
         if job is None:
             return WorkflowJob(name, definition.dependencies, status.value, reason=node.because)
         waits = status in (NodeState.PENDING, NodeState.CANCELED)  # for a retry, or it was stopped before one
-        attempts = node.attempts - (begun and under_way is None)
-        return made(job, status.value if waits else job.state, attempts, node.because)
+        return made(job, status.value if waits else job.state, node.attempts - unseen, node.because)
 
 
 def _outcome(job: Job, lost: Counter[str]) -> NodeState | None:

@@ -5,7 +5,7 @@ Runs in: server loop. May not: block, start a thread, know gRPC, SQLite or the k
 Source: API specification, "Workflow API".
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 from joblet.domain.errors import (
@@ -18,6 +18,7 @@ from joblet.domain.errors import (
 from joblet.domain.limits import Machine
 from joblet.domain.workflow.workflow import Workflow, WorkflowId, WorkflowJob
 from joblet.ports import WorkflowStore
+from joblet.services.jobs import PIECE_OF_LIST
 from joblet.services.tasks import Aside
 from joblet.services.workflow_check import check
 from joblet.services.workflow_runs import WorkflowRuns
@@ -73,11 +74,22 @@ class Workflows:
             return self._store.jobs(workflow_id)
         return self._runs.jobs_of(run)
 
-    def list(self, *, ended: bool) -> Sequence[Workflow]:
-        """Every workflow as it stands now, oldest first; those that have ended only when asked for."""
+    def newest_first(self, *, ended: bool) -> Iterator[Sequence[Workflow]]:
+        """
+        Every workflow as it stands when its piece is asked for, newest first.
+
+        Args:
+            ended: Also those that have ended.
+        """
         if not ended:
-            return [self._runs.as_it_stands(run) for run in self._runs.all()]
-        return [self._newest(workflow.id, workflow) for workflow in self._store.all()]
+            under_way = [run for run in reversed(self._runs.all()) if not run.workflow.ended_ns]
+            for begin in range(0, len(under_way), PIECE_OF_LIST):
+                yield [self._runs.as_it_stands(run) for run in under_way[begin : begin + PIECE_OF_LIST]]
+            return
+        last = None
+        while piece := self._store.older_than(last, PIECE_OF_LIST):
+            yield [self._newest(workflow.id, workflow) for workflow in piece]
+            last = piece[-1].id
 
     async def stop(self, id_or_prefix: str) -> Workflow:
         """

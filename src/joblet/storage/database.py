@@ -146,6 +146,18 @@ class Database:
         )
         return [cast("str", found) for (found,) in rows]
 
+    def older_than(self, table: str, columns: str, row_id: str | None, limit: int) -> list[tuple[Value, ...]]:
+        """The next rows that were made before this one, newest first, at most `limit`; None for the newest of all."""
+        where, after = "", tuple[Value, ...]()
+        if row_id is not None:
+            where, after = (
+                f"WHERE (created_ns, rowid) < (SELECT created_ns, rowid FROM {table} WHERE id = ?)",
+                (row_id,),
+            )
+        return self.read(
+            f"SELECT {columns} FROM {table} {where} ORDER BY created_ns DESC, rowid DESC LIMIT ?", (*after, limit)
+        )
+
     async def close(self) -> None:
         """Finish what was asked for, then close. Harmless when repeated."""
         writer, self._writer = self._writer, None

@@ -129,11 +129,7 @@ class JobStoreAdapter:
 
     def older_than(self, job_id: JobId | None, limit: int) -> Sequence[Job]:
         """See `ports.JobStore.older_than`."""
-        where, after = "", tuple[Value, ...]()
-        if job_id is not None:
-            where, after = "WHERE (created_ns, rowid) < (SELECT created_ns, rowid FROM jobs WHERE id = ?)", (job_id,)
-        rows = self._database.read(f"{_SELECT} {where} ORDER BY created_ns DESC, rowid DESC LIMIT ?", (*after, limit))
-        return [_job(row) for row in rows]
+        return [_job(row) for row in self._database.older_than("jobs", _COLUMNS, job_id, limit)]
 
     def unfinished(self) -> Sequence[Job]:
         """See `ports.JobStore.unfinished`."""

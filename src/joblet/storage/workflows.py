@@ -74,10 +74,9 @@ class WorkflowStoreAdapter:
         """See `ports.WorkflowStore.matching`."""
         return [WorkflowId(found) for found in self._database.ids("workflows", prefix, limit)]
 
-    def all(self) -> Sequence[Workflow]:
-        """See `ports.WorkflowStore.all`."""
-        rows = self._database.read(f"SELECT {_LISTED} FROM workflows ORDER BY created_ns, rowid")
-        return [_workflow(row) for row in rows]
+    def older_than(self, workflow_id: WorkflowId | None, limit: int) -> Sequence[Workflow]:
+        """See `ports.WorkflowStore.older_than`."""
+        return [_workflow(row) for row in self._database.older_than("workflows", _LISTED, workflow_id, limit)]
 
     def unfinished(self) -> Sequence[StoredWorkflow]:
         """See `ports.WorkflowStore.unfinished`."""

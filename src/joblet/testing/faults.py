@@ -162,9 +162,9 @@ class FaultyWorkflowStore:
         """See `ports.WorkflowStore.matching`."""
         return self._store.matching(prefix, limit)
 
-    def all(self) -> Sequence[Workflow]:
-        """See `ports.WorkflowStore.all`."""
-        return self._store.all()
+    def older_than(self, workflow_id: WorkflowId | None, limit: int) -> Sequence[Workflow]:
+        """See `ports.WorkflowStore.older_than`."""
+        return self._store.older_than(workflow_id, limit)
 
     def unfinished(self) -> Sequence[StoredWorkflow]:
         """See `ports.WorkflowStore.unfinished`."""

@@ -29,6 +29,7 @@ from joblet.ports import Clock, JobStore
 from joblet.services.jobs import Jobs
 from joblet.services.logs import Logs
 from joblet.services.request import JobDefaults, JobRequest
+from joblet.services.tasks import Aside
 from joblet.services.workflow_runs import WorkflowRuns
 from joblet.services.workflows import Workflows
 from joblet.storage.jobs import JobStoreConfig, open_job_store
@@ -51,6 +52,7 @@ class FakeJoblet:
 
     Args:
         store: Where jobs are kept; a database in memory when not given, which workflows are in anyway.
+        aside: Reads the files of workflows; at once when not given.
         faults: Of the first server; those that `restart` and `crash` start have none unless told.
 
     Attributes:
@@ -69,6 +71,7 @@ class FakeJoblet:
         machine: Machine = MACHINE,
         engine_wait_s: float = 10.0,
         chunk_bytes: int = MIB,
+        aside: Aside | None = None,
     ) -> None:
         self.clock = clock if clock is not None else VirtualClock()
         self.engine = engine if engine is not None else FakeEngine(clock=self.clock)
@@ -81,6 +84,7 @@ class FakeJoblet:
         self.machine = machine
         self._engine_wait_s = engine_wait_s
         self._chunk_bytes = chunk_bytes
+        self._aside: Aside = aside if aside is not None else _at_once
         self._numbers = itertools.count(1)
         self._consumer: asyncio.Task[None] | None = None
         # Kept, so that no collected task complains of an end it was not given.
@@ -104,9 +108,9 @@ class FakeJoblet:
         self.logs = Logs(self.jobs, engine, self.engine.logs, self.journal, chunk_bytes=self._chunk_bytes)
         workflow_store = FaultyWorkflowStore(self._workflow_store, self.faults)
         self._runs = WorkflowRuns(
-            self.jobs, workflow_store, self.clock, self.journal, aside=_at_once, new_id=self.new_id
+            self.jobs, workflow_store, self.clock, self.journal, aside=self._aside, new_id=self.new_id
         )
-        self.workflows = Workflows(self._runs, workflow_store, _at_once, self.machine)
+        self.workflows = Workflows(self._runs, workflow_store, self._aside, self.machine)
 
     def new_id(self) -> str:
         """UUIDs that are the same in each run of a test: version 5 of 1, 2, 3, …"""
@@ -165,6 +169,10 @@ class FakeJoblet:
     async def run_workflow(self, text: str, name: str = "workflow.yaml") -> Workflow:
         """Run a workflow; its commands are those that the fake shell knows, or what `engine.install` returned."""
         return await self.workflows.run(name, text)
+
+    def list_workflows(self, *, ended: bool) -> list[Workflow]:
+        """Every workflow as it stands now, oldest first; those that have ended only when asked for."""
+        return [workflow for piece in self.workflows.newest_first(ended=ended) for workflow in piece][::-1]
 
     async def workflow_ended(self, workflow: Workflow) -> Workflow:
         """Wait for a workflow's end."""

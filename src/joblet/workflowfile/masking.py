@@ -15,6 +15,8 @@ from joblet.domain.job import MASK
 
 _ANCHOR: Final = re.compile(r"(?:!\S*\s+)?(&[^\s,\[\]{}]+)")
 
+_LINE_END: Final = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
+
 
 def masked(text: str, secrets: Iterable[yaml.Node]) -> str:
     """
@@ -29,8 +31,11 @@ def masked(text: str, secrets: Iterable[yaml.Node]) -> str:
         written = text[start:end]
         anchor = _ANCHOR.match(written)
         # A block ends where the next line begins, and takes the empty lines before it along.
-        kept = written[len(written.rstrip()) :]
-        line_end = "\r\n" if kept.startswith("\r\n") else kept[:1]
-        pieces += [text[position:start], f'{anchor[1]} "{MASK}"' if anchor else f'"{MASK}"', line_end]
+        line_end = _LINE_END.search(written, len(written.rstrip()))
+        pieces += [
+            text[position:start],
+            f'{anchor[1]} "{MASK}"' if anchor else f'"{MASK}"',
+            line_end[0] if line_end else "",
+        ]
         position = end
     return "".join([*pieces, text[position:]])

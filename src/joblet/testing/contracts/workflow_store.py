@@ -152,14 +152,20 @@ async def a_prefix_matches_what_begins_with_it(subject: WorkflowStoreSubject) ->
     await subject.close()
 
 
-async def workflows_are_listed_oldest_first(subject: WorkflowStoreSubject) -> None:
-    """`WorkflowStore.all`."""
+async def workflows_are_read_backwards_in_pieces(subject: WorkflowStoreSubject) -> None:
+    """`WorkflowStore.older_than`: each once, also those of the same nanosecond, without their yaml."""
     store = subject.open()
-    workflows = [a_workflow(created_ns=created_ns) for created_ns in (3, 1, 2)]
+    workflows = [a_workflow(created_ns=created_ns) for created_ns in (30, 10, 20, 20)]
     for workflow in workflows:
         await store.add(workflow, TEXT)
 
-    assert [(each.created_ns, each.yaml) for each in store.all()] == [(1, ""), (2, ""), (3, "")]
+    first = store.older_than(None, 2)
+    await store.add(a_workflow(created_ns=40), TEXT)
+    rest = store.older_than(first[-1].id, 10)
+
+    assert [each.id for each in (*first, *rest)] == [workflows[index].id for index in (0, 3, 2, 1)]
+    assert {each.yaml for each in (*first, *rest)} == {""}
+    assert store.older_than(rest[-1].id, 10) == []
     await subject.close()
 
 
@@ -181,6 +187,6 @@ WORKFLOW_STORE_CONTRACT: Final[Sequence[Callable[[WorkflowStoreSubject], Awaitab
     what_is_not_there_cannot_be_changed,
     secrets_are_never_stored_in_clear_nor_after_the_end,
     a_prefix_matches_what_begins_with_it,
-    workflows_are_listed_oldest_first,
+    workflows_are_read_backwards_in_pieces,
     what_was_stored_is_there_for_the_next_server,
 )
