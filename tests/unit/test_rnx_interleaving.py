@@ -114,6 +114,21 @@ def test_what_a_job_prints_after_a_cut_and_a_close_is_a_line_of_its_own() -> Non
     assert prefixer.feed("a", b"again\n") == b"a | again\n"
 
 
+def test_two_attempts_of_a_job_are_not_mixed_in_one_line() -> None:
+    """A retry may begin to print while the last of the attempt before it is still on its way."""
+    prefixer = Prefixer(["a"], colour=True)
+
+    shown = [
+        prefixer.feed("a", b"abc", "1"),
+        prefixer.feed("a", b"x\ny", "2"),
+        prefixer.close("a", "1"),
+        prefixer.feed("a", b"z\n", "2"),
+    ]
+
+    name = b"\x1b[0;36ma | \x1b[0m"
+    assert shown == [b"", name + b"x\n", name + b"abc\n", name + b"yz\n"]
+
+
 def test_memory_for_an_unfinished_line_has_a_bound() -> None:
     prefixer = Prefixer(["a"])
 

@@ -182,6 +182,13 @@ def test_a_circle_is_told_once_and_each_circle(plain: dict[str, str], expected: 
     assert resolved(plain)[1] == expected
 
 
+def test_a_circle_through_a_secret_is_told_without_its_way() -> None:
+    """To which variables a secret's value refers is a part of it."""
+    _, faults = resolved({"A": "${S}"}, {"S": "${A}"})
+
+    assert faults == [Fault("A", "refers to itself, by others")]
+
+
 def test_a_circle_is_one_also_when_the_names_are_inherited() -> None:
     """Which of the two should mean the inherited one, nobody could tell."""
     top = level({"A": "1", "B": "2"})

@@ -47,8 +47,8 @@ def colours_wanted(stream_is_tty: bool, environ: Mapping[str, str]) -> bool:
 
 
 @dataclass(slots=True)
-class _Job:
-    """What is known of a job that has printed."""
+class _Line:
+    """The line that an attempt is printing."""
 
     prefix: bytes
     continued_prefix: bytes
@@ -76,36 +76,44 @@ class Prefixer:
     def __init__(self, names: Iterable[str], *, colour: bool = False) -> None:
         self._width = max((len(escaped(name)) for name in names), default=0)
         self._colour = colour
-        self._jobs: dict[str, _Job] = {}
+        self._prefixes: dict[str, tuple[bytes, bytes]] = {}
+        self._lines: dict[tuple[str, str], _Line] = {}
 
-    def feed(self, job_name: str, piece: bytes) -> bytes:
-        """What the stream gets now that a job has printed this: whole lines, or nothing."""
-        job = self._jobs.get(job_name)
-        if job is None:
-            job = self._jobs[job_name] = self._appeared(job_name)
+    def feed(self, job_name: str, piece: bytes, attempt: str = "") -> bytes:
+        """
+        What the stream gets now that a job has printed this: whole lines, or nothing.
+
+        Args:
+            attempt: Which of them; two may be on their way here at once.
+        """
+        line = self._lines.get((job_name, attempt))
+        if line is None:
+            line = self._lines[job_name, attempt] = _Line(*self._prefixes_of(job_name))
         whole, end, rest = piece.rpartition(b"\n")
         lines = b""
         if end:
-            lines = job.taken(whole)
-            job.is_cut = False
-        job.held += rest
-        if len(job.held) > LONGEST_HELD_BYTES:
-            lines += job.taken()
-            job.is_cut = True
+            lines = line.taken(whole)
+            line.is_cut = False
+        line.held += rest
+        if len(line.held) > LONGEST_HELD_BYTES:
+            lines += line.taken()
+            line.is_cut = True
         return lines
 
-    def close(self, job_name: str) -> bytes:
-        """What the stream gets at a job's end: the last line, if it had no end. It may print again (a retry)."""
-        job = self._jobs.get(job_name)
-        if job is None:
-            return b""
-        last = job.taken() if job.held else b""
-        job.is_cut = False
-        return last
+    def close(self, job_name: str, attempt: str = "") -> bytes:
+        """What the stream gets at an attempt's end: the last line, if it had no end."""
+        line = self._lines.pop((job_name, attempt), None)
+        return line.taken() if line is not None and line.held else b""
 
-    def _appeared(self, job_name: str) -> _Job:
-        name = f"{escaped(job_name):<{self._width}}".encode("utf-8", "backslashreplace")
-        before, after = b"", b""
-        if self._colour:
-            before, after = b"\x1b[0;%dm" % COLOURS[len(self._jobs) % len(COLOURS)], _RESET
-        return _Job(b"%b%b | %b" % (before, name, after), b"%b%b > %b" % (before, name, after))
+    def _prefixes_of(self, job_name: str) -> tuple[bytes, bytes]:
+        found = self._prefixes.get(job_name)
+        if found is None:
+            name = f"{escaped(job_name):<{self._width}}".encode("utf-8", "backslashreplace")
+            before, after = b"", b""
+            if self._colour:
+                before, after = b"\x1b[0;%dm" % COLOURS[len(self._prefixes) % len(COLOURS)], _RESET
+            found = self._prefixes[job_name] = (
+                b"%b%b | %b" % (before, name, after),
+                b"%b%b > %b" % (before, name, after),
+            )
+        return found

@@ -45,7 +45,7 @@ class Following:
         self._left = left
         self._prefixer = Prefixer(names, colour=colours_wanted(output.stdout_is_terminal, os.environ))
         # A piece of a job's log; words beside it; None after the last one.
-        self._pieces: queue.Queue[tuple[str, bytes | str | None]] = queue.Queue(_WAITING_MOST)
+        self._pieces: queue.Queue[tuple[str, str, bytes | str | None]] = queue.Queue(_WAITING_MOST)
         self._newest: deque[WorkflowStatus | Exception] = deque(maxlen=1)
         self._logs: dict[str, JobLog] = {}
         self._reading = 0
@@ -107,39 +107,39 @@ class Following:
         # `get_job_logs` would ask for the job's status first, and that fails at once while the server is away.
         log = self._logs[job_id] = JobLog(self._client, job_id, offset_bytes=0, follow=True)
         self._reading += 1
-        threading.Thread(target=self._pass_on, args=(name, log), name=name, daemon=True).start()
+        threading.Thread(target=self._pass_on, args=(name, job_id, log), name=name, daemon=True).start()
 
-    def _pass_on(self, name: str, log: "JobLog") -> None:
+    def _pass_on(self, name: str, job_id: str, log: "JobLog") -> None:
         from joblet.client import ClientError, JobletError
 
         expected_bytes = 0
         try:
             for piece in log:
                 if (begin_bytes := log.offset_bytes - len(piece)) != expected_bytes:
-                    self._put(name, missing(expected_bytes, begin_bytes))
+                    self._put(name, job_id, missing(expected_bytes, begin_bytes))
                 expected_bytes = log.offset_bytes
-                self._put(name, piece)
+                self._put(name, job_id, piece)
         except Exception as error:  # the other jobs' output is not to be lost with this one's
             words = error.message if isinstance(error, (JobletError, ClientError)) else repr(error)
-            self._put(name, f"its output cannot be read: {words}")
+            self._put(name, job_id, f"its output cannot be read: {words}")
         finally:
-            self._put(name, None)
+            self._put(name, job_id, None)
 
-    def _put(self, name: str, piece: "bytes | str | None") -> None:
-        self._pieces.put((name, piece))
+    def _put(self, name: str, job_id: str, piece: "bytes | str | None") -> None:
+        self._pieces.put((name, job_id, piece))
         self._wake.set()
 
     def _print(self) -> None:
         # Not until there are none: jobs that print without a pause would hold back what becomes of the others.
         for _ in range(self._pieces.qsize()):
-            name, piece = self._pieces.get()
+            name, job_id, piece = self._pieces.get()
             if self._left.is_set():
                 return
             if isinstance(piece, bytes):
-                self._output.data(self._prefixer.feed(name, piece))
+                self._output.data(self._prefixer.feed(name, piece, job_id))
             elif piece is None:
                 self._reading -= 1
-                self._output.data(self._prefixer.close(name))
+                self._output.data(self._prefixer.close(name, job_id))
             else:
                 self._output.remark(f"{escaped(name)}: {escaped(piece)}")
 

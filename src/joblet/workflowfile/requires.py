@@ -20,8 +20,8 @@ from joblet.yamlfile import is_null
 
 MAX_PARTS: Final = 250_000  # of all conditions; each takes the scheduler 300 bytes
 
-_ITEMS = "items such as - build: COMPLETED, or - expression: a=COMPLETED AND b=FAILED"
-_ITEM = f"a job and one of {', '.join(Outcome)}, or expression and an expression"
+_LIST_HOLDS: Final = "items such as - build: COMPLETED, or - expression: a=COMPLETED AND b=FAILED"
+_ITEM_HOLDS: Final = f"a job and one of {', '.join(Outcome)}, or expression and an expression"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +106,10 @@ class RequirementReader:
         nodes = self._nodes
         understood = True
         first_lines: dict[Is, int] = {}
-        for item in nodes.items(node, where, _ITEMS):
+        for item in nodes.items(node, where, _LIST_HOLDS):
             if is_null(item) or (isinstance(item, yaml.MappingNode) and not item.value):
-                nodes.add(item, where, "is empty", _ITEM)
-            for name, key, value in nodes.mapping(item, where, _ITEM):
+                nodes.add(item, where, "is empty", _ITEM_HOLDS)
+            for name, key, value in nodes.mapping(item, where, _ITEM_HOLDS):
                 if name == EXPRESSION:
                     expression = self._expression(value, where)
                     understood = understood and expression is not None

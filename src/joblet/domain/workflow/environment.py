@@ -133,7 +133,7 @@ class Resolver:
                     enter(reference)
                     break
                 if reference != name or name not in inherited:
-                    faults.append(_circle(reference, path, resolved))
+                    faults.append(_circle(reference, path, own, resolved))
                     break
             else:
                 del path[name]
@@ -212,7 +212,7 @@ def _pieces(text: str) -> list[str]:
     return [*pieces, literal + text[position:]]
 
 
-def _circle(first: str, path: _Path, resolved: dict[str, Value]) -> Fault:
+def _circle(first: str, path: _Path, own: Mapping[str, Value], resolved: dict[str, Value]) -> Fault:
     """Take a circle off the end of the path: all its names are done, so that it is told once."""
     names: list[str] = []
     while first not in resolved:
@@ -222,6 +222,8 @@ def _circle(first: str, path: _Path, resolved: dict[str, Value]) -> Fault:
     names.reverse()
     if names == [first]:
         return Fault(first, f"refers to itself, and there is no {first} to inherit")
+    if any(own[name].secret for name in names):
+        return Fault(first, "refers to itself, by others")
     return Fault(first, f"refers to itself: {shown_circle([*names, first])}")
 
 

@@ -220,14 +220,14 @@ class Schedule:
         after_s = min(node.definition.retries.backoff_s * 2.0 ** (node.attempts - 1), LONGEST_BACKOFF_S)
         return Retry(node.definition.name, node.attempts + 1, after_s)
 
-    def _cancel(self, node: Node, because: str) -> list[Action]:
+    def _cancel(self, node: Node, because: str) -> Cancel:
         self._step(node, _E.CANCELED)
         node.because = because
-        return [Cancel(node.definition.name, because), *self._end(node)]
+        return Cancel(node.definition.name, because)
 
     def _call_off(self, node: Node) -> list[Action]:
         if not node.attempts:
-            return self._cancel(node, STOPPED)
+            return [self._cancel(node, STOPPED), *self._end(node)]
         # It has failed, and that it would have been tried again changes nothing about it.
         self._step(node, _E.GIVEN_UP)
         return self._end(node)
@@ -246,9 +246,8 @@ class Schedule:
                     other.ready = True
                     actions.append(Start(other.definition.name))
                 elif not other.pending.truth:
-                    self._step(other, _E.CANCELED)
-                    other.because = STOPPED if self.stopping else f"{node.definition.name} {node.state}"
-                    actions.append(Cancel(other.definition.name, other.because))
+                    because = STOPPED if self.stopping else f"{node.definition.name} {node.state}"
+                    actions.append(self._cancel(other, because))
                     rest.append(other)
         return actions
 
@@ -282,7 +281,7 @@ class Schedule:
                 node.ready = True
                 actions.append(Start(node.definition.name))
             else:
-                actions += self._cancel(node, "nothing can make it run")
+                actions += [self._cancel(node, "nothing can make it run"), *self._end(node)]
         return actions
 
     def _settle(self, actions: list[Action]) -> Sequence[Action]:
