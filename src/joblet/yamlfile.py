@@ -137,13 +137,18 @@ def compose(content: bytes, path: Path | str, max_bytes: int, *, quote: bool = T
     except yaml.MarkedYAMLError as error:
         raise YamlInvalid(path, (_syntax_problem(error, quote),)) from None
     except _Beyond as error:
-        raise YamlInvalid(path, (Problem(0, 0, "", str(error)),)) from None
+        raise YamlInvalid(path, (Problem(error.line, error.column, "", str(error)),)) from None
     except (yaml.YAMLError, ValueError, OverflowError) as error:  # PyYAML 6 lets chr() fail on "\UFFFFFFFF"
         raise YamlInvalid(path, (Problem(0, 0, "", f"is not YAML: {error}"),)) from None
 
 
 class _Beyond(Exception):
-    """No file that is meant looks like this."""
+    """No file that is meant looks like this; the place is that of the last list or mapping before it was too much."""
+
+    def __init__(self, what: str, parent: yaml.Node | None) -> None:
+        super().__init__(what)
+        mark = parent.start_mark if parent is not None else None
+        self.line, self.column = (mark.line + 1, mark.column + 1) if mark is not None else (0, 0)
 
 
 class _Bounded:
@@ -152,14 +157,14 @@ class _Bounded:
     depth = 0
     nodes = 0
 
-    def descend_resolver(self, _parent: yaml.Node | None, _index: object) -> None:
+    def descend_resolver(self, parent: yaml.Node | None, _index: object) -> None:
         """PyYAML is about to compose a node."""
         self.depth += 1
         self.nodes += 1
         if self.depth > MAX_DEPTH:
-            raise _Beyond("is nested too deeply")
+            raise _Beyond("is nested too deeply", parent)
         if self.nodes > MAX_NODES:
-            raise _Beyond(f"holds more than {MAX_NODES} values")
+            raise _Beyond(f"holds more than {MAX_NODES} values", parent)
 
     def ascend_resolver(self) -> None:
         """PyYAML has composed it."""

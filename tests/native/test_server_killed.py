@@ -9,12 +9,14 @@ import contextlib
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import pytest
+from disks import small_disk
 from gate import Gate, Visitor
 from leftovers import below, zombies
-from real_server import Follower, RealServer, log_of
+from real_server import Follower, RealServer, log_of, real_server
 
 from joblet.client import AsyncJobletClient
 
@@ -151,3 +153,21 @@ async def test_twenty_printing_jobs_survive_a_kill(server: RealServer, killed: s
         assert await run_follow.ended() == followed.exit_code
         assert await run_follow.out.everything() == followed.printed
         assert zombies(below(server.pid)) == []
+
+
+async def test_a_server_can_be_started_on_a_disk_that_is_full(tmp_path: Path) -> None:
+    """It has something to tell, and jobs to look after."""
+    with small_disk(tmp_path / "state", "24m"), real_server(tmp_path) as server:
+        async with server.client() as client:
+            job = await client.run_job("sh", ["-c", "echo here; exec sleep 600"])
+            await asyncio.to_thread(server.kill)
+            filled = tmp_path / "state" / "filled"
+            with contextlib.suppress(OSError), filled.open("wb", buffering=0) as file:
+                while True:
+                    file.write(bytes(4096))
+
+            await asyncio.to_thread(server.start)
+
+            assert (await client.get_job_status(job.id)).status == "RUNNING"
+            filled.unlink()
+            assert (await client.stop_job(job.id)).status == "STOPPED"

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from joblet.domain.errors import StorageFailed
+from joblet.domain.errors import IsolationFailed, StorageFailed
 from joblet.domain.job import Job
 from joblet.domain.reconcile import LOST_IN_SETUP
 from joblet.domain.workflow.states import Counts, WorkflowState
@@ -12,7 +12,7 @@ from joblet.ports import JobStore
 from joblet.services.request import JobDefaults
 from joblet.services.workflow_runs import MOST_LOST
 from joblet.storage.jobs import JobStoreConfig, open_job_store
-from joblet.testing.clock import pass_time
+from joblet.testing.clock import SECOND_NS, pass_time
 from joblet.testing.faults import CRASH, Faults, FaultyStore
 from joblet.testing.joblet import FakeJoblet
 from joblet.testing.programs import sleeps
@@ -89,6 +89,40 @@ async def test_the_room_of_a_job_that_could_not_be_stored_is_taken() -> None:
 
         assert ended.counts == Counts(1, completed=1)
         await joblet.jobs.stop(long.id)
+
+
+async def test_a_job_for_whose_set_up_the_disk_has_no_room_waits_for_it() -> None:
+    """As one does whose record is refused: it is no fault of the job's, and no attempt."""
+    full = IsolationFailed("no space left on device: mkdir(work)")
+    async with FakeJoblet(faults=Faults(1, full, only=["engine.start"])) as joblet:
+        ended = await joblet.workflow_ended(workflow := await joblet.run_workflow("jobs: {a: {command: echo}}"))
+
+        assert joblet.faults.fired
+        assert (ended.state, ended.counts) == (WorkflowState.COMPLETED, Counts(1, completed=1))
+        assert joblet.workflows.jobs(workflow.id)[0].attempts == 1
+        assert (ended.ended_ns - ended.started_ns) / SECOND_NS >= 1
+
+
+async def test_a_set_up_that_fails_otherwise_is_a_failure() -> None:
+    faults = Faults(1, IsolationFailed("operation not permitted: mount(proc, /proc)"), only=["engine.start"])
+    async with FakeJoblet(faults=faults) as joblet:
+        ended = await joblet.workflow_ended(await joblet.run_workflow("jobs: {a: {command: echo}}"))
+
+        assert ended.counts == Counts(1, failed=1)
+
+
+async def test_a_full_disk_does_not_keep_a_workflow_from_being_stopped() -> None:
+    """It may be the one that fills it."""
+    faults = Faults(1, StorageFailed("full"), only=["workflows.request_stop"])
+    async with FakeJoblet(faults=faults) as joblet:
+        workflow = await joblet.run_workflow(ONE)
+        await pass_time(1)
+
+        stopped = await joblet.workflows.stop(workflow.id)
+
+        assert joblet.faults.fired
+        assert (stopped.state, stopped.counts) == (WorkflowState.STOPPED, Counts(1, canceled=1))
+        assert joblet.journal.saying("workflow stop not stored")
 
 
 async def test_a_job_whose_set_up_is_always_interrupted_is_given_up_in_the_end() -> None:

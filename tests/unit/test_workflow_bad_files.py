@@ -115,8 +115,8 @@ def test_a_file_beyond_the_limit_is_refused_unread() -> None:
 
 
 def test_deep_nesting_is_refused() -> None:
-    assert messages("jobs: " + "[" * 100_000) == ["w: is nested too deeply"]
-    assert messages("jobs: " + "{a: " * 100_000) == ["w: is nested too deeply"]
+    assert messages("jobs: " + "[" * 100_000) == ["w:1:69: is nested too deeply"]
+    assert messages("jobs: " + "{a: " * 100_000) == ["w:1:255: is nested too deeply"]
 
 
 def test_a_bomb_of_aliases_costs_nothing_where_no_key_enters_it() -> None:

@@ -197,7 +197,7 @@ DURATION = "(allowed: a duration such as 100ms, 30s, 5m or 1h30m, from 100ms to 
         ("name: a\n---\nname: b\n", "f.yml:2:1: is not YAML: a second document begins here; only one is allowed"),
         ("name: a\0b\n", "f.yml:1:8: the character U+0000 must not stand in a YAML file"),
         ("name: a\nhome: \x1b[1m\n", "f.yml:2:7: the character U+001B must not stand in a YAML file"),
-        ("[" * 20_000, "f.yml: is nested too deeply"),
+        ("[" * 20_000, "f.yml:1:64: is nested too deeply"),
         ('name: "\\UFFFFFFFF"', None),  # PyYAML's words differ between versions; that it is a refusal is enough
     ],
 )  # fmt: skip

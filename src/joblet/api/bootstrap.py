@@ -145,7 +145,7 @@ async def serve(
         port = await server.start(address, credentials)
         closing.push_async_callback(server.stop)
         listening = f"{address.rpartition(':')[0]}:{port}"
-        closing.enter_context(_published(folder, listening))
+        closing.enter_context(_published(folder, listening, log))
         log.info("server listening", address=listening, state=folder.root, certs=certs_dir, pid=os.getpid())
         servicemanager.notify(servicemanager.READY)
         asked = asyncio.create_task(ending.wait())
@@ -203,11 +203,20 @@ def _locked(folder: StateFolder) -> Iterator[int]:
             f"end it (kill {pid}), or pass another folder with --state",
         ) from None
     try:
-        os.truncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        _put_number(fd, folder)
         yield mode_before
     finally:
         os.close(fd)
+
+
+def _put_number(lock_fd: int, folder: StateFolder) -> None:
+    """Which process has the lock: over what was there before, for which a full disk has room."""
+    number = f"{os.getpid()}\n".encode()
+    try:
+        os.pwrite(lock_fd, number, 0)
+        os.truncate(lock_fd, len(number))
+    except OSError as error:
+        raise Complaint(f"cannot write {folder.server_lock}: {why(error)}", "free some space on its disk") from None
 
 
 @contextlib.contextmanager
@@ -314,11 +323,15 @@ async def _end(task: "asyncio.Task[None] | asyncio.Task[Literal[True]]") -> None
 
 
 @contextlib.contextmanager
-def _published(folder: StateFolder, address: str) -> Iterator[None]:
-    """Tell scripts where the server listens, for as long as it does."""
+def _published(folder: StateFolder, address: str, log: ServerLog) -> Iterator[None]:
+    """Tell scripts where the server listens, for as long as it does. A full disk keeps nobody from being served."""
+    folder.address.unlink(missing_ok=True)  # a killed server leaves it
     fresh = folder.address.with_name(".address")
-    fresh.write_text(f"{address}\n")
-    fresh.replace(folder.address)
+    try:
+        fresh.write_text(f"{address}\n")
+        fresh.replace(folder.address)
+    except OSError as error:
+        log.warn("address not written", file=folder.address, why=why(error))
     try:
         yield
     finally:

@@ -4,14 +4,20 @@ A workflow's job, as the other services see it, and one of theirs as the schedul
 Runs in: server loop. May not: do I/O.
 """
 
+import errno
+import os
 from collections.abc import Sequence
+from typing import Final
 
+from joblet.domain.errors import IsolationFailed
 from joblet.domain.job import Ended, Job, JobState, Running
 from joblet.domain.reconcile import LOST_IN_SETUP
 from joblet.domain.workflow.definition import Definition, JobDefinition
 from joblet.domain.workflow.states import NodeState
 from joblet.domain.workflow.workflow import WorkflowJob
 from joblet.services.request import JobRequest
+
+_DISK_FULL: Final = tuple(os.strerror(number).lower() for number in (errno.ENOSPC, errno.EDQUOT))
 
 
 def request_of(definition: JobDefinition) -> JobRequest:
@@ -44,7 +50,7 @@ def end_of(job: Job) -> NodeState | None:
     match job.phase:
         case Ended(state=JobState.COMPLETED):
             return NodeState.COMPLETED
-        case Ended(started_ns=0, reason=reason) if reason == LOST_IN_SETUP:
+        case Ended(started_ns=0, reason=reason) if reason == LOST_IN_SETUP or no_room_on_disk(job):
             return None
         case Ended(state=JobState.STOPPED, timed_out=False):
             return NodeState.STOPPED
@@ -52,6 +58,17 @@ def end_of(job: Job) -> NodeState | None:
             return NodeState.FAILED
         case _:
             return NodeState.RUNNING
+
+
+def no_room_on_disk(job: Job) -> bool:
+    """Whether it was not set up because of a full disk: as when its record is refused, it waits."""
+    phase = job.phase
+    return (
+        isinstance(phase, Ended)
+        and not phase.started_ns
+        and phase.reason.startswith(str(IsolationFailed("")))
+        and any(words in phase.reason for words in _DISK_FULL)
+    )
 
 
 def made(job: Job, status: str, attempts: int, because: str = "") -> WorkflowJob:

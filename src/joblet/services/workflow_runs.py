@@ -34,7 +34,7 @@ from joblet.ports import Clock, Journal, StoredWorkflow, WorkflowStore
 from joblet.services.jobs import Jobs
 from joblet.services.tasks import Aside, Tasks
 from joblet.services.workflow_check import check
-from joblet.services.workflow_jobs import definition_of, end_of, made, request_of
+from joblet.services.workflow_jobs import definition_of, end_of, made, no_room_on_disk, request_of
 from joblet.workflowfile.read import WorkflowFile
 
 STOPPED_WITH_WORKFLOW: Final = "its workflow was stopped"
@@ -42,6 +42,7 @@ SECRETS_LOST: Final = "its secrets cannot be read any more: secrets.key is not t
 NOT_ACCEPTED: Final = "its file is not accepted any more"
 MOST_LOST: Final = 10  # attempts of one job
 STORE_RETRY_S: Final = 1.0
+LONGEST_WAIT_S: Final = 60.0  # for room on the disk; each look for it is a job that is stored
 
 
 @dataclass(slots=True, eq=False)
@@ -148,8 +149,7 @@ class WorkflowRuns:
         """
         Start nothing more of it and stop what runs. Cancelled callers and second calls change nothing.
 
-        Raises:
-            StorageFailed: It runs on.
+        A server that is killed before this is stored knows nothing of it.
         """
         await asyncio.shield(self._tasks.start(self._stop(run)))
 
@@ -185,7 +185,10 @@ class WorkflowRuns:
         run = self._runs.get(WorkflowId(job.workflow))
         if run is not None and (name := run.no_more(job.id)) is not None:
             state = _outcome(job, run.lost)
-            if state is None:
+            if state is None and no_room_on_disk(job):
+                wait_s = min(STORE_RETRY_S * 2.0 ** (run.lost[name] - 1), LONGEST_WAIT_S)
+                self._later(run, name, wait_s, partial(run.schedule.not_started, name))
+            elif state is None:
                 self._carry_out(run, run.schedule.not_started(name))
             else:
                 run.ended[name] = job
@@ -305,7 +308,10 @@ class WorkflowRuns:
 
     async def _stop(self, run: Run) -> None:
         if not run.schedule.stopping:
-            await self._store.request_stop(run.workflow.id)
+            try:
+                await self._store.request_stop(run.workflow.id)
+            except StorageFailed as error:  # it may be what fills the disk
+                self._journal.log("WARN", "workflow stop not stored", workflow=run.workflow.id, error=str(error))
             self._journal.log("INFO", "workflow stop requested", workflow=run.workflow.id)
             self._ready = deque(entry for entry in self._ready if entry[0] is not run)
             self._carry_out(run, run.schedule.stop())
@@ -369,6 +375,6 @@ def _outcome(job: Job, lost: Counter[str]) -> NodeState | None:
     state = end_of(job)
     if state is None:
         lost[job.spec.name] += 1
-        if lost[job.spec.name] > MOST_LOST:
+        if lost[job.spec.name] > MOST_LOST and not no_room_on_disk(job):
             return NodeState.FAILED
     return state

@@ -100,7 +100,6 @@ class Workflows:
         Raises:
             WorkflowNotFound, AmbiguousWorkflowId: As `get`.
             WorkflowNotRunning: It had already ended, with its state.
-            StorageFailed: It runs on.
         """
         workflow_id = self._resolve(id_or_prefix)
         run = self._runs.get(workflow_id)
