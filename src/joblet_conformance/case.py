@@ -79,11 +79,7 @@ def fields(message: str, *names: str) -> tuple[str, ...]:
     return tuple(f"{message}.{name}" for name in names)
 
 
-class _Registered(dict[str, Case]):
-    """Every case by its id, in the order of the modules."""
-
-
-_CASES: Final = _Registered()
+_CASES: Final[dict[str, Case]] = {}
 
 
 def case(
@@ -105,11 +101,12 @@ def case(
         ValueError: The id is taken, or a statement is unknown.
     """
 
+    if case_id in _CASES:
+        raise ValueError(f"two cases are called {case_id}")
+    if unknown := [name for name in states if name not in STATEMENTS]:
+        raise ValueError(f"{case_id} checks statements that do not exist: {', '.join(unknown)}")
+
     def register(body: Body) -> Body:
-        if case_id in _CASES:
-            raise ValueError(f"two cases are called {case_id}")
-        if unknown := [name for name in states if name not in STATEMENTS]:
-            raise ValueError(f"{case_id} checks statements that do not exist: {', '.join(unknown)}")
         title = (body.__doc__ or "").strip().partition("\n")[0]
         found = tuple(STATEMENTS[name] for name in states)
         _CASES[case_id] = Case(case_id, title, found, level, profile, covers, alone, deadline_s, body)

@@ -116,10 +116,10 @@ def expect(holds: object, words: str) -> None:
 def same(what: str, came: object, wanted: object) -> None:
     """Fail unless what came is what was wanted."""
     if came != wanted:
-        raise Failed(f"{what} is {clipped(repr(came))}, expected {clipped(repr(wanted))}")
+        raise Failed(f"{what}: {clipped(repr(came))}, expected {clipped(repr(wanted))}")
 
 
 def one_of(what: str, came: object, wanted: Sequence[object]) -> None:
     """Fail unless what came is one of those wanted."""
     if came not in wanted:
-        raise Failed(f"{what} is {clipped(repr(came))}, expected one of {', '.join(map(repr, wanted))}")
+        raise Failed(f"{what}: {clipped(repr(came))}, expected {' or '.join(map(repr, wanted))}")

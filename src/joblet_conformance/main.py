@@ -34,7 +34,7 @@ from joblet_conformance.reports.outcome import Report, suite
 from joblet_conformance.reports.terminal import Progress
 from joblet_conformance.runner import PARALLEL, Conclusion, run
 from joblet_conformance.subject import Subject
-from joblet_conformance.target import Programs, ProgramsUnusable, Target, read_programs, services
+from joblet_conformance.target import PATIENCE_S, Programs, ProgramsUnusable, Target, read_programs, services
 
 USAGE: Final = 2
 INTERRUPTED: Final = 130
@@ -95,6 +95,13 @@ def _parser() -> argparse.ArgumentParser:
     running.add_argument("--programs", type=Path, metavar="FILE", help="TOML: what sh, echo, sleep and cat are called")
     running.add_argument(
         "--parallel", type=_positive, default=PARALLEL, metavar="N", help=f"cases at once (default: {PARALLEL})"
+    )
+    running.add_argument(
+        "--patience",
+        type=float,
+        default=PATIENCE_S,
+        metavar="SECONDS",
+        help=f"how long to wait for what should take a moment (default: {PATIENCE_S:g})",
     )
     _add_choice(running)
     for name in REPORTS:
@@ -166,6 +173,7 @@ def _run(options: argparse.Namespace) -> int:
         identities=_identities(options),
         programs=read_programs(options.programs) if options.programs else Programs(),
         server_name=options.server_name,
+        patience_s=options.patience,
     )
     report = asyncio.run(_tried(target, options, chosen))
     for name, render in REPORTS.items():

@@ -18,11 +18,10 @@ from grpc import StatusCode, aio
 from joblet.wire import joblet_pb2 as pb
 from joblet_conformance import calls
 from joblet_conformance.evidence import Evidence, Exchange, Failed, clipped, one_of, same, text_of
-from joblet_conformance.target import CALL_S, Target
+from joblet_conformance.target import Target
 
 Answer = TypeVar("Answer", bound=Message)
 
-END_S: Final = 20.0  # for a job to end that has nothing to do, on a machine that has
 POLL_S: Final = 0.02
 ENDED: Final = ("COMPLETED", "FAILED", "STOPPED")
 STATUSES: Final = ("INITIALIZING", "RUNNING", *ENDED)
@@ -43,43 +42,43 @@ class Subject:
 
     Attributes:
         programs: What to call sh, echo, sleep and cat.
+        patience_s: How long to wait for what should take a moment.
         evidence: All that was said.
     """
 
     def __init__(self, target: Target, evidence: Evidence) -> None:
         self.target = target
         self.programs = target.programs
+        self.patience_s = target.patience_s
         self.evidence = evidence
         self._jobs: list[str] = []
         self._workflows: list[str] = []
 
     # Calls
 
-    async def outcome(
-        self, name: str, request: Message | bytes, *, role: str = "admin", channel: aio.Channel | None = None
-    ) -> Outcome:
+    async def outcome(self, name: str, request: Message | bytes, *, role: str = "admin") -> Outcome:
         """
         Make a call and see how it ends, whatever that is; a stream is read to its end.
 
         Args:
             name: `RunJob`, or `JobService.RunJob`.
             request: A message, or the bytes that one would be.
-            channel: Another connection than the shared one of this role.
         """
         call = calls.call(name)
         exchange = self.evidence.begin(role, call.name, request if isinstance(request, Message) else repr(request))
         answers: list[Message] = []
         raw = request.SerializeToString() if isinstance(request, Message) else request
-        sent = self.target.dialect.to_theirs(call.request, raw)
-        way = channel or self.target.channel(role)
+        with contextlib.suppress(ValueError):  # bytes that are no message are so in every dialect
+            raw = self.target.dialect.to_theirs(call.request, raw)
+        way = self.target.channel(role)
         try:
             if call.streams:
-                stream = cast("Any", way.unary_stream(self.target.path(call), None, None))(sent, timeout=CALL_S)
+                stream = cast("Any", way.unary_stream(self.target.path(call), None, None))(raw, timeout=self.patience_s)
                 async for piece in stream:
                     answers.append(self._parsed(call, piece, exchange))
             else:
                 unary = cast("Any", way.unary_unary(self.target.path(call), None, None))
-                answers.append(self._parsed(call, await unary(sent, timeout=CALL_S), exchange))
+                answers.append(self._parsed(call, await unary(raw, timeout=self.patience_s), exchange))
         except aio.AioRpcError as error:
             exchange.ended(error.code().name, error.details() or "")
             return Outcome(error.code(), error.details() or "", answers)
@@ -175,12 +174,12 @@ class Subject:
     async def until(self, job_id: str, holds: Callable[[pb.GetJobStatusRes], bool], what: str) -> pb.GetJobStatusRes:
         """Ask for a job's status until it is so."""
         try:
-            async with asyncio.timeout(END_S):
+            async with asyncio.timeout(self.patience_s):
                 while not holds(found := await self.status(job_id)):
                     await asyncio.sleep(POLL_S)  # the event is over there
                 return found
         except TimeoutError:
-            raise Failed(f"after {END_S:g} s the job is not yet {what}") from None
+            raise Failed(f"after {self.patience_s:g} s the job is not yet {what}") from None
 
     async def ended(self, job: pb.RunJobRes) -> pb.GetJobStatusRes:
         """Wait for a job's end."""
@@ -212,7 +211,12 @@ class Subject:
             way = await stack.enter_async_context(self.target.fresh(role)) if fresh else self.target.channel(role)
             exchange = self.evidence.begin(role, call.name, f'id: "{job_id}" (piece by piece)')
             stream = cast("Any", way.unary_stream(self.target.path(call), None, None))(sent)
-            reader = Reader(stream, exchange, lambda data: cast("pb.DataChunk", self._parsed(call, data, exchange)))
+            reader = Reader(
+                stream,
+                exchange,
+                lambda data: cast("pb.DataChunk", self._parsed(call, data, exchange)),
+                self.patience_s,
+            )
             try:
                 yield reader
             finally:
@@ -234,20 +238,25 @@ class Subject:
 class Reader:
     """A log stream that is under way."""
 
-    def __init__(self, stream: Any, exchange: Exchange, parse: Callable[[bytes], pb.DataChunk]) -> None:
+    def __init__(
+        self, stream: Any, exchange: Exchange, parse: Callable[[bytes], pb.DataChunk], patience_s: float
+    ) -> None:
         self._stream = stream
         self._exchange = exchange
         self._parse = parse
+        self._patience_s = patience_s
         self.data = bytearray()
         self.over = False
 
     async def piece(self) -> bytes:
         """The next piece; empty at the end."""
         try:
-            async with asyncio.timeout(END_S):
+            async with asyncio.timeout(self._patience_s):
                 found = await self._stream.read()
         except TimeoutError:
-            raise Failed(f"the log stream says nothing for {END_S:g} s; it has given {_shown(self.data)}") from None
+            raise Failed(
+                f"the log stream says nothing for {self._patience_s:g} s; it has given {_shown(self.data)}"
+            ) from None
         except aio.AioRpcError as error:
             self._exchange.ended(error.code().name, error.details() or "")
             raise Failed(f"the log stream ends with {error.code().name} {error.details()!r}, expected OK") from None

@@ -22,7 +22,8 @@ from joblet_conformance.certificates import Identity
 from joblet_conformance.dialect import Dialect
 from joblet_conformance.evidence import Skipped
 
-CALL_S: Final = 30.0  # for one call, on a machine that has much else to do
+# For what takes a moment, on a machine that has much else to do: a call, a job to end, the next piece of a log.
+PATIENCE_S: Final = 30.0
 
 # gRPC shares one connection among equal channels; a case that asks for one of its own means it.
 _OPTIONS: Final = (("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", 64 * 1024 * 1024))
@@ -70,6 +71,7 @@ class Target:
         ca: Certificate of the CA that signed the server's, PEM.
         identities: The clients we can be.
         server_name: The name in the server's certificate, where that is not HOST; empty for HOST.
+        patience_s: How long to wait for what should take a moment.
     """
 
     address: str
@@ -78,6 +80,7 @@ class Target:
     dialect: Dialect = field(default_factory=lambda: Dialect("joblet"))
     programs: Programs = field(default_factory=Programs)
     server_name: str = ""
+    patience_s: float = PATIENCE_S
     _channels: dict[str, aio.Channel] = field(default_factory=dict, init=False, repr=False)
 
     async def __aenter__(self) -> Self:
@@ -135,7 +138,7 @@ async def services(target: Target) -> frozenset[str] | None:
     stub = reflection_pb2_grpc.ServerReflectionStub(target.channel("admin"))
     question = reflection_pb2.ServerReflectionRequest(list_services="")
     try:
-        async with asyncio.timeout(CALL_S):
+        async with asyncio.timeout(target.patience_s):
             answer = await anext(aiter(stub.ServerReflectionInfo(iter([question]))))
     except (aio.AioRpcError, StopAsyncIteration, TimeoutError):
         return None

@@ -81,7 +81,7 @@ async def every_entry_is_well_formed(server: Subject) -> None:
     """Whatever jobs there are: a UUID, one of the five statuses, RFC 3339 times, and an end only where it has ended."""
     await server.ended(await server.echo("formed"))
     for job in (await server.listed()).values():
-        same("the id, written as a UUID is", str(uuid.UUID(job.id)), job.id)
+        same("the id", str(uuid.UUID(job.id)), job.id)
         one_of("status", job.status, STATUSES)
         if job.startTime:
             times.read("startTime", job.startTime)

@@ -16,7 +16,7 @@ from joblet.wire import joblet_pb2 as pb
 from joblet_conformance.case import Level, Profile, case
 from joblet_conformance.evidence import Skipped, expect, same
 from joblet_conformance.subject import Subject
-from joblet_conformance.target import CALL_S, services
+from joblet_conformance.target import services
 
 # Field 536,870,000 as a varint, as eight bytes, as a text and as four bytes.
 UNKNOWN: Final = (
@@ -115,7 +115,7 @@ async def a_server_that_tells_its_health_is_healthy(server: Subject) -> None:
         raise Skipped("the server has no health service")
     stub = health_pb2_grpc.HealthStub(server.target.channel("admin"))
     exchange = server.evidence.begin("admin", "Check", "")
-    answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=CALL_S)
+    answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=server.patience_s)
     exchange.ended("OK", str(answer.status))
 
     same("the status", answer.status, health_pb2.HealthCheckResponse.SERVING)

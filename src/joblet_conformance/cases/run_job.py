@@ -35,7 +35,7 @@ async def the_answer_is_the_new_job(server: Subject) -> None:
     """RunJob answers with a UUID, the command and its arguments as they were sent."""
     job = await server.echo("one", "two")
 
-    same("the id, written as a UUID is", str(uuid.UUID(job.id)), job.id)
+    same("the id", str(uuid.UUID(job.id)), job.id)
     same("the command", job.command, server.programs.echo)
     same("the arguments", list(job.args), ["one", "two"])
 

@@ -18,7 +18,6 @@ from joblet_conformance.subject import Subject
 # The beginning of HTTP/2 from a client, with settings that say nothing.
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"
 FRAME_HEAD_BYTES: Final = 9
-WORD_S: Final = 10.0  # for a server to say something, or to hang up
 
 
 class _Refused(Exception):
@@ -41,7 +40,7 @@ async def _greeted(server: Subject, version: ssl.TLSVersion | None, role: str = 
     exchange = server.evidence.begin(role, "TLS", version.name if version else "no TLS")
     host, _, port = server.target.address.rpartition(":")
     try:
-        async with asyncio.timeout(WORD_S):
+        async with asyncio.timeout(server.patience_s):
             reader, writer = await asyncio.open_connection(
                 host.strip("[]"),
                 int(port),
@@ -54,8 +53,9 @@ async def _greeted(server: Subject, version: ssl.TLSVersion | None, role: str = 
             agreed = cast("ssl.SSLObject", writer.get_extra_info("ssl_object")).version() if version else "none"
             writer.transport.abort()
     except (OSError, TimeoutError) as error:
-        exchange.ended("REFUSED", str(error) or "nothing came")
-        raise _Refused(str(error)) from None
+        why = str(error) or type(error).__name__
+        exchange.ended("REFUSED", why)
+        raise _Refused(why) from None
     if not answer:
         exchange.ended("REFUSED", "the connection was closed")
         raise _Refused("the connection was closed")

@@ -21,13 +21,14 @@ class Progress:
 
     Args:
         total: How many cases there will be.
+        out: Where to; standard output when not given.
     """
 
-    def __init__(self, total: int, out: TextIO = sys.stdout) -> None:
+    def __init__(self, total: int, out: TextIO | None = None) -> None:
         self._total = total
-        self._out = out
+        self._out = out or sys.stdout
         self._done = 0
-        self._live = out.isatty()
+        self._live = self._out.isatty()
 
     def __call__(self, result: Result) -> None:
         self._done += 1
