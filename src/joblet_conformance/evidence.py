@@ -13,6 +13,7 @@ from google.protobuf import text_format
 from google.protobuf.message import Message
 
 MOST_CHARACTERS: Final = 600  # of one message
+MOST_BYTES: Final = 8192  # of one message that is shown at all
 MOST_EXCHANGES: Final = 12  # of one case, in a report
 
 
@@ -91,7 +92,9 @@ def _said(exchange: Exchange) -> tuple[str, ...]:
 
 
 def text_of(message: Message) -> str:
-    """A message on one line."""
+    """A message on one line; of a large one, how large it is (rendering a list of all jobs takes a second)."""
+    if message.ByteSize() > MOST_BYTES:
+        return f"({message.ByteSize()} bytes)"
     return text_format.MessageToString(message, as_one_line=True, as_utf8=True)
 
 

@@ -248,6 +248,11 @@ class Reader:
         self.data = bytearray()
         self.over = False
 
+    async def begun(self) -> None:
+        """Wait until the server has taken the call, without reading a byte of its answer."""
+        async with asyncio.timeout(self._patience_s):
+            await self._stream.initial_metadata()
+
     async def piece(self) -> bytes:
         """The next piece; empty at the end."""
         try:

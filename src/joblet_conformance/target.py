@@ -7,7 +7,7 @@ Runs in: the terminal of whoever tests a server. May not: know a case.
 import asyncio
 import contextlib
 import tomllib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import TracebackType
@@ -27,6 +27,9 @@ PATIENCE_S: Final = 30.0
 
 # gRPC shares one connection among equal channels; a case that asks for one of its own means it.
 _OPTIONS: Final = (("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", 64 * 1024 * 1024))
+
+# What a client has not asked for stays with the server; gRPC would else take in a megabyte, and more as it learns.
+_TAKES_LITTLE: Final = (("grpc.http2.lookahead_bytes", 65_536), ("grpc.http2.bdp_probe", 0))
 
 
 class ProgramsUnusable(Exception):
@@ -113,17 +116,17 @@ class Target:
 
     @contextlib.asynccontextmanager
     async def fresh(self, role: str) -> AsyncIterator[aio.Channel]:
-        """A connection of its own. Raises what `identity` does."""
-        channel = self._open(role)
+        """A connection of its own, on which little is under way that nobody reads. Raises what `identity` does."""
+        channel = self._open(role, _TAKES_LITTLE)
         try:
             yield channel
         finally:
             await channel.close(None)
 
-    def _open(self, role: str) -> aio.Channel:
+    def _open(self, role: str, further: Sequence[tuple[str, int]] = ()) -> aio.Channel:
         identity = self.identity(role)
         shown = (identity.key, identity.certificate) if identity.certificate else ()
-        options: list[tuple[str, Any]] = list(_OPTIONS)
+        options: list[tuple[str, Any]] = [*_OPTIONS, *further]
         if self.server_name:
             options.append(("grpc.ssl_target_name_override", self.server_name))
         return aio.secure_channel(self.address, grpc.ssl_channel_credentials(self.ca, *shown), options=options)

@@ -16,7 +16,7 @@ from joblet_conformance.subject import Subject
 
 READERS: Final = 10
 BIG: Final = "0123456789abcdef" * 6000  # 96 kB: an argument may have 128 KiB (execve(2))
-SLOW_LINES: Final = 12
+LINES: Final = 12
 
 
 @case(
@@ -114,11 +114,11 @@ async def an_unfinished_line_is_delivered(server: Subject) -> None:
 @case("get-job-logs.large", "data-chunk.payload", "get-job-logs.history", covers=("GetJobLogs=OK", "DataChunk.payload"))
 async def a_large_log_is_whole(server: Subject) -> None:
     """A megabyte, which is more than one message may need, arrives whole and in order."""
-    script = "; ".join(f'echo "{number} $0"' for number in range(SLOW_LINES))
+    script = "; ".join(f'echo "{number} $0"' for number in range(LINES))
     job = await server.shell(script, BIG)
     log = await server.log(job.id)
 
-    wanted = "".join(f"{number} {BIG}\n" for number in range(SLOW_LINES)).encode()
+    wanted = "".join(f"{number} {BIG}\n" for number in range(LINES)).encode()
     same("the log's length", len(log), len(wanted))
     expect(log == wanted, "the log has the right length, but other bytes")
 
@@ -156,14 +156,14 @@ def _role(number: int) -> str:
 )
 async def a_client_that_does_not_read_holds_up_nobody(server: Subject) -> None:
     """While one client reads nothing of a megabyte, the job ends and another client gets all of it."""
-    job = await server.shell("; ".join(['echo "$0"'] * SLOW_LINES), BIG)
+    job = await server.shell("; ".join(['echo "$0"'] * LINES), BIG)
     async with server.reader(job.id, fresh=True) as slow:
-        await slow.piece()
+        await slow.begun()
         ended = await server.ended(job)
         log = await server.log(job.id)
 
     same("the status", ended.status, "COMPLETED")
-    same("the log's length", len(log), (len(BIG) + 1) * SLOW_LINES)
+    same("the log's length", len(log), (len(BIG) + 1) * LINES)
 
 
 @case(

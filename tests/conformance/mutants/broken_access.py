@@ -230,3 +230,14 @@ class SpeaksOnlyTls12(_Greets, caught_by="tls.1-3"):
 
 class SpeaksPlainText(_Greets, caught_by="tls.none"):
     """Without TLS it is faster."""
+
+
+class GreetsTheExpired(_Unverified, caught_by="tls.expired-not-greeted"):
+    """A client whose certificate has expired gets as far as HTTP/2."""
+
+
+class ViewersInstall(_LetsIn, caught_by="roles.viewer-install-runtime"):
+    """A viewer may install runtimes."""
+
+    def lets_in(self, call: str, path: str, unit: str) -> bool:
+        return call == "InstallRuntime" and unit == "viewer"

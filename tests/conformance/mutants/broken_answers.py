@@ -6,7 +6,7 @@ Runs in: tests.
 
 from typing import Any
 
-from broken_server import Broken, Go, Refusal
+from broken_server import Broken, Go, Peer, Refusal
 from grpc import StatusCode
 
 from joblet.wire import joblet_pb2 as pb
@@ -315,3 +315,55 @@ class NoTimeout(Broken, caught_by="stop-job.timeout"):
         if call == "GetJobStatus" and answer.reason.startswith("timed out"):
             answer.status = "FAILED"
         return answer
+
+
+class EndsBeforeItStarts(Broken, caught_by="get-job-status.completed"):
+    """The two times have changed places, and the clock between them."""
+
+    def answer(self, call: str, answer: Any) -> Any:
+        if call == "GetJobStatus" and answer.endTime:
+            answer.endTime = "2024-01-15T10:30:00Z"
+        return answer
+
+
+class BareSignals(Broken, caught_by="get-job-status.killed-code"):
+    """The exit code after signal 9 is 9."""
+
+    def answer(self, call: str, answer: Any) -> Any:
+        if call == "GetJobStatus" and answer.exitCode > 128:
+            answer.exitCode -= 128
+        return answer
+
+
+class WholePages(Broken, caught_by="properties.limits"):
+    """I/O limits are rounded down to whole KiB, where there is one."""
+
+    def request(self, call: str, request: Any) -> Any:
+        if call == "RunJob" and request.maxIOBPS >= 1024:
+            request.maxIOBPS -= request.maxIOBPS % 1024
+        return request
+
+
+class OtherJobsElsewhere(Broken, caught_by="messages.same-service"):
+    """A job of JobService is not in the list of JobletService."""
+
+    def __init__(self) -> None:
+        self._path = ""
+        self._made: set[str] = set()
+
+    def peer(self, call: str, path: str, peer: Peer) -> Peer:
+        self._path = path
+        return peer
+
+    def answer(self, call: str, answer: Any) -> Any:
+        if self._path == "/joblet.JobService/RunJob":
+            self._made.add(answer.id)
+        if self._path == "/joblet.JobletService/ListJobs":
+            return pb.Jobs(jobs=[job for job in answer.jobs if job.id not in self._made])
+        return answer
+
+
+class NamesOthers(Broken, caught_by="messages.reflection"):
+    """Reflection names services that there are not."""
+
+    named = ("joblet.ElsewhereService",)

@@ -166,3 +166,42 @@ class ReadersTakeTheJobAlong(Broken, caught_by="get-job-logs.cancelled"):
 
 class ConnectionsTakeTheJobAlong(ReadersTakeTheJobAlong, caught_by="get-job-logs.gone"):
     """When a reader's connection is lost, its job is stopped."""
+
+
+class AnySilentLog(Broken, caught_by="get-job-logs.no-uuid"):
+    """What is no UUID has an empty log."""
+
+    async def log(self, request: pb.GetJobLogsReq, go: Any, write: Write) -> None:
+        if len(request.id) == 36:
+            await go(request, write)
+
+
+class NewestLog(Broken, caught_by="get-job-logs.no-id"):
+    """Without an id the newest job's log is meant."""
+
+    async def log(self, request: pb.GetJobLogsReq, go: Any, write: Write) -> None:
+        request.id = request.id or self.joblet.jobs.list()[-1].id
+        await go(request, write)
+
+
+class LogsByWholeIds(Broken, caught_by="get-job-logs.prefix"):
+    """The beginning of a UUID is not enough for a log."""
+
+    async def log(self, request: pb.GetJobLogsReq, go: Any, write: Write) -> None:
+        if len(request.id) < 36:
+            raise Refusal(StatusCode.NOT_FOUND, f"job not found: {request.id}")
+        await go(request, write)
+
+
+class InStep(Broken, caught_by="get-job-logs.slow-reader"):
+    """All readers get each piece together: the slowest decides."""
+
+    def __init__(self) -> None:
+        self._turn = asyncio.Lock()
+
+    async def log(self, request: pb.GetJobLogsReq, go: Any, write: Write) -> None:
+        async def together(piece: bytes) -> None:
+            async with self._turn:
+                await write(piece)
+
+        await go(request, together)

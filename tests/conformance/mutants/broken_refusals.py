@@ -4,9 +4,11 @@ Servers that refuse what they should not, do not refuse what they should, or do 
 Runs in: tests.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from broken_server import Broken, Go, Refusal, Write
+from google.protobuf.message import DecodeError
 from google.protobuf.unknown_fields import UnknownFieldSet
 from grpc import StatusCode
 
@@ -103,24 +105,6 @@ class OtherWordsForDanger(Broken, caught_by="run-job.dangerous"):
 
     def refusal(self, call: str, request: Any, refusal: Refusal) -> Refusal:
         return Refusal(refusal.code, refusal.words.replace("dangerous", "forbidden"))
-
-
-class AllowsBackticks(Broken, caught_by="run-job.dangerous-backtick"):
-    """A backtick is not dangerous."""
-
-    def request(self, call: str, request: Any) -> Any:
-        if call == "RunJob":
-            request.command = request.command.replace("`", "")
-        return request
-
-
-class AllowsNewlines(Broken, caught_by="run-job.dangerous-newline"):
-    """A newline is not dangerous."""
-
-    def request(self, call: str, request: Any) -> Any:
-        if call == "RunJob":
-            request.command = request.command.replace("\n", "")
-        return request
 
 
 class RunsNothing(Broken, caught_by="run-job.empty-command"):
@@ -242,3 +226,117 @@ class MissingProgramIsCompleted(Broken, caught_by="run-job.not-found"):
         if call == "GetJobStatus" and answer.exitCode == 127:
             answer.status, answer.exitCode = "COMPLETED", 0
         return answer
+
+
+class StatusByWholeIds(Broken, caught_by="get-job-status.prefix"):
+    """The beginning of a UUID is not enough to look a job up."""
+
+    async def unary(self, call: str, request: Any, go: Go) -> Any:
+        if call == "GetJobStatus" and len(request.id) < 36:
+            raise Refusal(StatusCode.NOT_FOUND, f"job not found: {request.id}")
+        return await go(request)
+
+
+class StopsNobody(Broken, caught_by="stop-job.no-id"):
+    """Without an id all is well, for there is nothing to stop."""
+
+    async def unary(self, call: str, request: Any, go: Go) -> Any:
+        if call == "StopJob" and not request.id:
+            return pb.StopJobRes()
+        return await go(request)
+
+
+class NoUuidIsInvalid(Broken, caught_by="stop-job.no-uuid"):
+    """An id that is no UUID is an invalid argument."""
+
+    async def unary(self, call: str, request: Any, go: Go) -> Any:
+        if call == "StopJob" and len(request.id) != 36:
+            raise Refusal(StatusCode.INVALID_ARGUMENT, f"invalid job id: {request.id}")
+        return await go(request)
+
+
+class GuessesGarbage(Broken, caught_by="messages.garbage"):
+    """Bytes that are no request are taken for one that is empty enough."""
+
+    def read(self, call: str, parse: Callable[[bytes], Any], data: bytes) -> Any:
+        try:
+            return parse(data)
+        except DecodeError:
+            return pb.RunJobReq(command="true")
+
+
+class SlowDisksOnly(Broken, caught_by="run-job.largest-iobps"):
+    """No disk does more than a gigabyte a second."""
+
+    async def unary(self, call: str, request: Any, go: Go) -> Any:
+        if call == "RunJob" and request.maxIOBPS > 10**9:
+            raise Refusal(StatusCode.INVALID_ARGUMENT, "job creation failed: maxIOBPS exceeds system limits")
+        return await go(request)
+
+
+class WantsArguments(Broken, caught_by="run-job.no-arguments"):
+    """A command without arguments is refused."""
+
+    async def unary(self, call: str, request: Any, go: Go) -> Any:
+        if call == "RunJob" and request.command and not request.args:
+            raise Refusal(StatusCode.INVALID_ARGUMENT, "invalid command: no arguments")
+        return await go(request)
+
+
+class _Allows(Broken, caught_by=""):
+    """One character that only a shell understands is not dangerous."""
+
+    character = ""
+
+    def request(self, call: str, request: Any) -> Any:
+        if call == "RunJob":
+            request.command = request.command.replace(self.character, "")
+        return request
+
+
+class AllowsSemicolons(_Allows, caught_by="run-job.dangerous-semicolon"):
+    """A semicolon is not dangerous."""
+
+    character = ";"
+
+
+class AllowsAmpersands(_Allows, caught_by="run-job.dangerous-ampersand"):
+    """An ampersand is not dangerous."""
+
+    character = "&"
+
+
+class AllowsPipes(_Allows, caught_by="run-job.dangerous-pipe"):
+    """A pipe is not dangerous."""
+
+    character = "|"
+
+
+class AllowsDollars(_Allows, caught_by="run-job.dangerous-dollar"):
+    """A dollar is not dangerous."""
+
+    character = "$"
+
+
+class AllowsInput(_Allows, caught_by="run-job.dangerous-less"):
+    """Reading from a file is not dangerous."""
+
+    character = "<"
+
+
+class AllowsOutput(_Allows, caught_by="run-job.dangerous-greater"):
+    """Writing to a file is not dangerous."""
+
+    character = ">"
+
+
+class AllowsBackticks(_Allows, caught_by="run-job.dangerous-backtick"):
+    """A backtick is not dangerous."""
+
+    character = "`"
+
+
+class AllowsNewlines(_Allows, caught_by="run-job.dangerous-newline"):
+    """A newline is not dangerous."""
+
+    character = "\n"

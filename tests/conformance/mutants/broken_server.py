@@ -15,7 +15,7 @@ Runs in: tests.
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 import grpc
@@ -25,6 +25,7 @@ from grpc import StatusCode, aio
 from grpc_reflection.v1alpha import reflection
 
 from joblet.api.calls import Calls
+from joblet.api.runtimes import RuntimeServicer
 from joblet.api.server import JOBLET_SERVICES, JobServicer, WireOptions
 from joblet.serverlog import Level, ServerLog
 from joblet.testing.clock import SystemClock
@@ -57,12 +58,15 @@ class Broken:
 
     Attributes:
         caught_by: The case that is meant for it.
+        wire: The limits of its messages.
+        named: The services that its reflection names.
         joblet: What is behind it, while it serves.
         admin: A certificate of an admin, for those that let in whom they should not.
     """
 
     caught_by: ClassVar[str] = ""
     wire: ClassVar[WireOptions] = WireOptions()
+    named: ClassVar[Sequence[str]] = JOBLET_SERVICES
     joblet: FakeJoblet
     admin: Credentials
 
@@ -79,6 +83,10 @@ class Broken:
     def peer(self, call: str, path: str, peer: Peer) -> Peer:
         """Whom it takes the caller for."""
         return peer
+
+    def read(self, call: str, parse: Callable[[bytes], Any], data: bytes) -> Any:
+        """The request that these bytes are."""
+        return parse(data)
 
     async def unary(self, call: str, request: Any, go: Go) -> Any:
         """Serve a call; `go` is the healthy way."""
@@ -112,7 +120,8 @@ class Broken:
         joblet_pb2_grpc.add_JobletServiceServicer_to_server(
             cast("joblet_pb2_grpc.JobletServiceServicer", servicer), server
         )
-        reflection.enable_server_reflection(JOBLET_SERVICES, server)
+        joblet_pb2_grpc.add_RuntimeServiceServicer_to_server(RuntimeServicer(), server)
+        reflection.enable_server_reflection(self.named, server)
         credentials = self.credentials(authority, authority.issue("server", for_server=True))
         async with joblet:
             port = server.add_secure_port("127.0.0.1:0", credentials)
@@ -165,8 +174,9 @@ class _Outermost(Interceptor):
         path = handler_call_details.method
         if handler is None or not path.startswith("/joblet."):
             return handler
+        call = path.rpartition("/")[2]
         serializers = {
-            "request_deserializer": handler.request_deserializer,
+            "request_deserializer": lambda data: self._broken.read(call, handler.request_deserializer, data),
             "response_serializer": handler.response_serializer,
         }
         if handler.unary_unary is not None:

@@ -170,16 +170,69 @@ class NoSuchWorkflowHasNoJobs(Broken, caught_by="workflow.unknown-get-workflow-j
             return pb.GetWorkflowJobsResponse()
 
 
-class ChecksLater(Broken, caught_by="workflow.invalid-cycle"):
-    """A workflow that cannot be run is accepted all the same."""
+class _Accepts(Broken, caught_by=""):
+    """One file that cannot be run is accepted all the same."""
+
+    file = ""
 
     async def unary(self, call: str, request: Any, go: Go) -> Any:
         try:
             return await go(request)
         except Refusal:
-            if call != "RunWorkflow":
+            if call != "RunWorkflow" or request.workflow != self.file:
                 raise
             return pb.RunWorkflowResponse(workflowUuid="00000000-0000-4000-8000-000000000000", status="FAILED")
+
+
+class AcceptsNoYaml(_Accepts, caught_by="workflow.invalid-no-yaml"):
+    """Text that is no YAML is a workflow."""
+
+    file = "no-yaml.yaml"
+
+
+class AcceptsNothing(_Accepts, caught_by="workflow.invalid-empty"):
+    """An empty file is a workflow."""
+
+    file = "empty.yaml"
+
+
+class AcceptsNoJobs(_Accepts, caught_by="workflow.invalid-no-jobs"):
+    """A workflow may have no jobs."""
+
+    file = "no-jobs.yaml"
+
+
+class AcceptsNoCommand(_Accepts, caught_by="workflow.invalid-no-command"):
+    """A job without a command fails later."""
+
+    file = "no-command.yaml"
+
+
+class AcceptsCycles(_Accepts, caught_by="workflow.invalid-cycle"):
+    """Jobs that wait for each other wait."""
+
+    file = "cycle.yaml"
+
+
+class AcceptsWaitingForItself(_Accepts, caught_by="workflow.invalid-itself"):
+    """A job that waits for itself waits."""
+
+    file = "itself.yaml"
+
+
+class AcceptsAnyStatus(_Accepts, caught_by="workflow.invalid-unknown-status"):
+    """A requirement may be any word."""
+
+    file = "unknown-status.yaml"
+
+
+class WorkflowsByWholeIds(Broken, caught_by="workflow.prefix"):
+    """The beginning of a workflow's UUID is not enough."""
+
+    async def unary(self, call: str, request: Any, go: Go) -> Any:
+        if call == "GetWorkflowStatus" and len(request.workflowUuid) < 36:
+            raise Refusal(StatusCode.NOT_FOUND, f"workflow not found: {request.workflowUuid}")
+        return await go(request)
 
 
 class SaysNotWhy(Broken, caught_by="workflow.invalid-unknown-job"):
