@@ -7,6 +7,8 @@ The clients that cases come as: given as files, or made here when the CA's key i
     role-less                of the right CA, without an OU
     unknown-role             OU=operator
     capitals                 OU=ADMIN, which is not the role admin
+    named-admin              CN=admin, OU=viewer, which is a viewer
+    impostor                 of a CA that has the name of the right one, but another key; always made here
     none                     no certificate at all
 
 Runs in: the terminal of whoever tests a server. May not: write a file, connect.
@@ -43,9 +45,10 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """A client to make: its OU (empty for none), and from when to when its certificate is valid, seen from now."""
+    """A client to make: OU and CN (empty for none in particular), and from when to when it is valid, seen from now."""
 
     unit: str
+    name: str = ""
     starts: datetime.timedelta = -_HOUR
     ends: datetime.timedelta = _DAY
 
@@ -59,6 +62,8 @@ KINDS: Final[Mapping[str, _Kind]] = {
     "role-less": _Kind(""),
     "unknown-role": _Kind("operator"),
     "capitals": _Kind("ADMIN"),
+    "named-admin": _Kind("viewer", name="admin"),
+    "impostor": _Kind("admin"),
 }
 
 
@@ -88,7 +93,7 @@ class Authority:
         """A client's certificate of this kind."""
         key = ec.generate_private_key(ec.SECP256R1())
         now = datetime.datetime.now(datetime.UTC)
-        subject = [x509.NameAttribute(NameOID.COMMON_NAME, f"conformance-{name}")]
+        subject = [x509.NameAttribute(NameOID.COMMON_NAME, kind.name or f"conformance-{name}")]
         if kind.unit:
             subject.append(x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, kind.unit))
         subject.append(x509.NameAttribute(NameOID.ORGANIZATION_NAME, _ORGANISATION))
@@ -114,11 +119,13 @@ def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     )
 
 
-def foreign_authority() -> Authority:
-    """A CA that no server knows, under the name of none in particular."""
+_UNKNOWN: Final = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a CA that the server does not know")])
+
+
+def foreign_authority(name: x509.Name = _UNKNOWN) -> Authority:
+    """A CA that no server knows."""
     key = ec.generate_private_key(ec.SECP256R1())
     now = datetime.datetime.now(datetime.UTC)
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a CA that the server does not know")])
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -140,16 +147,24 @@ def identities(ca: bytes, ca_key: bytes | None, given: Mapping[str, Identity]) -
 
     Args:
         ca: The certificate of the CA that the server trusts.
-        ca_key: Its key; without it only what is given can be used, and `foreign` and `none`.
+        ca_key: Its key; without it only what is given can be used, and what needs no key of the CA's.
         given: What the user has brought.
 
     Raises:
-        CertificateUnusable: CA and key are not a pair.
+        CertificateUnusable: CA and key are not a pair, or it is none.
     """
-    made = {"none": Identity(), "foreign": foreign_authority().client("foreign", KINDS["foreign"])}
+    try:
+        name = x509.load_pem_x509_certificate(ca).subject
+    except ValueError as error:
+        raise CertificateUnusable(f"the CA's certificate cannot be read: {error}") from None
+    made = {
+        "none": Identity(),
+        "foreign": foreign_authority().client("foreign", KINDS["foreign"]),
+        "impostor": foreign_authority(name).client("impostor", KINDS["impostor"]),
+    }
     if ca_key is not None:
         authority = Authority(ca, ca_key)
-        made |= {name: authority.client(name, kind) for name, kind in KINDS.items() if name != "foreign"}
+        made |= {name: authority.client(name, kind) for name, kind in KINDS.items() if name not in made}
     return {**made, **given}
 
 

@@ -56,13 +56,16 @@ class Subject:
 
     # Calls
 
-    async def outcome(self, name: str, request: Message | bytes, *, role: str = "admin") -> Outcome:
+    async def outcome(
+        self, name: str, request: Message | bytes, *, role: str = "admin", within_s: float | None = None
+    ) -> Outcome:
         """
         Make a call and see how it ends, whatever that is; a stream is read to its end.
 
         Args:
             name: `RunJob`, or `JobService.RunJob`.
             request: A message, or the bytes that one would be.
+            within_s: The call's deadline; `patience_s` when not given.
         """
         call = calls.call(name)
         exchange = self.evidence.begin(role, call.name, request if isinstance(request, Message) else repr(request))
@@ -73,12 +76,14 @@ class Subject:
         way = self.target.channel(role)
         try:
             if call.streams:
-                stream = cast("Any", way.unary_stream(self.target.path(call), None, None))(raw, timeout=self.patience_s)
+                stream = cast("Any", way.unary_stream(self.target.path(call), None, None))(
+                    raw, timeout=within_s or self.patience_s
+                )
                 async for piece in stream:
                     answers.append(self._parsed(call, piece, exchange))
             else:
                 unary = cast("Any", way.unary_unary(self.target.path(call), None, None))
-                answers.append(self._parsed(call, await unary(raw, timeout=self.patience_s), exchange))
+                answers.append(self._parsed(call, await unary(raw, timeout=within_s or self.patience_s), exchange))
         except aio.AioRpcError as error:
             exchange.ended(error.code().name, error.details() or "")
             return Outcome(error.code(), error.details() or "", answers)

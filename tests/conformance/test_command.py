@@ -38,6 +38,10 @@ def clients(folder: Path) -> list[str]:
     ]
 
 
+# The engine behind these servers runs scripts, not processes.
+FAKE = ("--profile", "core,security,workflow,load")
+
+
 async def run(*arguments: str) -> int:
     """The command's exit status. In a thread, because it has a loop of its own."""
     return await asyncio.to_thread(main, arguments)
@@ -52,7 +56,7 @@ async def test_a_run_with_the_key_of_the_ca_needs_nothing_else_and_writes_every_
     flags = [word for name, path in reports.items() for word in (f"--{name}", str(path))]
     async with a_process(tmp_path / "state", tmp_path / "certs") as process:
         key = str(tmp_path / "certs" / "ca-key.pem")
-        status = await run("run", "--server", f"localhost:{process.port}", *ca, "--ca-key", key, *flags)
+        status = await run("run", "--server", f"localhost:{process.port}", *ca, "--ca-key", key, *flags, *FAKE)
 
     assert status == 0, capsys.readouterr().out
     found = json.loads(reports["json"].read_text())
@@ -74,7 +78,7 @@ async def test_what_could_not_be_tried_is_told_and_leaves_the_question_open(
         server = ("run", "--server", f"localhost:{process.port}", *ca, *clients(tmp_path / "certs"))
         status = await run(*server, "--case", "certificates.*")
         without = await run(
-            *server, "--case", "certificates.*", "--except", "*-valid", "--except", "certificates.[cefru]*"
+            *server, "--case", "certificates.*", "--except", "*-valid", "--except", "certificates.[cefrun]*"
         )
 
     assert (status, without) == (3, 0)

@@ -10,6 +10,7 @@ from typing import Final
 
 from grpc import StatusCode
 
+from joblet.wire import joblet_pb2 as pb
 from joblet_conformance.case import Level, case
 from joblet_conformance.evidence import expect, same
 from joblet_conformance.subject import Subject
@@ -182,6 +183,20 @@ async def a_client_that_leaves_changes_nothing(server: Subject) -> None:
 
         same("the log", await stays.rest(), b"begin\nend\n")
     same("the job's status", (await server.status(job.id)).status, "COMPLETED")
+
+
+@case("get-job-logs.deadline", "get-job-logs.clients", level=Level.SHOULD, covers=("GetJobLogs=OK",))
+async def a_client_whose_time_is_up_changes_nothing(server: Subject) -> None:
+    """A stream that ends at the client's own deadline does not end the job, nor other streams."""
+    job = await server.shell(f"echo begin; {server.programs.sleep} 3600")
+    async with server.reader(job.id) as stays:
+        await stays.until(b"begin\n")
+        outcome = await server.outcome("GetJobLogs", pb.GetJobLogsReq(id=job.id), within_s=0.2)
+
+        same("the status that the client sees", outcome.code.name, "DEADLINE_EXCEEDED")
+        same("the job's status", (await server.status(job.id)).status, "RUNNING")
+        await server.stop(job.id)
+        same("the log of the other reader", await stays.rest(), b"begin\n")
 
 
 @case("get-job-logs.gone", "code.canceled", covers=("GetJobLogs=CANCELLED",))

@@ -168,6 +168,7 @@ def _shut_out(kind: str, title: str, *states: str, level: Level = Level.MUST) ->
 _shut_out("expired", "A client whose certificate has expired gets nowhere, with any call.")
 _shut_out("not-yet-valid", "A client whose certificate is not valid yet gets nowhere, with any call.")
 _shut_out("foreign", "A client whose certificate is of another CA gets nowhere, whatever role it says.")
+_shut_out("impostor", "A client whose CA has but the name of the right one gets nowhere.")
 _shut_out("none", "A client without a certificate gets nowhere, with any call.", "base.certificates", "error.no-tls")
 
 
@@ -191,6 +192,21 @@ def _without_role(kind: str, title: str) -> None:
 _without_role("role-less", "A certificate without an OU gives no role, and every call says so.")
 _without_role("unknown-role", "A certificate with another OU than admin and viewer gives no role.")
 _without_role("capitals", "OU=ADMIN is not the role admin.")
+
+
+@case(
+    "certificates.named-admin",
+    "certificate.subject",
+    "certificate.viewer",
+    profile=Profile.SECURITY,
+    covers=("RunJob=PERMISSION_DENIED", "ListJobs=OK"),
+)
+async def a_name_is_no_role(server: Subject) -> None:
+    """CN=admin with OU=viewer is a viewer."""
+    server.target.identity("named-admin")
+    words = "role viewer is not allowed to perform operation run_job"
+    await server.refused("RunJob", request_of("RunJob"), StatusCode.PERMISSION_DENIED, words, role="named-admin")
+    await server.listed(role="named-admin")
 
 
 @case(

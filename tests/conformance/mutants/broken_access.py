@@ -241,3 +241,16 @@ class ViewersInstall(_LetsIn, caught_by="roles.viewer-install-runtime"):
 
     def lets_in(self, call: str, path: str, unit: str) -> bool:
         return call == "InstallRuntime" and unit == "viewer"
+
+
+class VerifiesNames(_Unverified, caught_by="certificates.impostor"):
+    """A CA is known by its name."""
+
+
+class NamesAreRoles(Broken, caught_by="certificates.named-admin"):
+    """Who is called admin is one."""
+
+    def peer(self, call: str, path: str, peer: Peer) -> Peer:
+        if b"admin" not in peer.get("x509_common_name", ()):
+            return peer
+        return {**peer, "x509_pem_cert": (self.admin.certificate,)}

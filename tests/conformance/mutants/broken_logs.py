@@ -125,11 +125,13 @@ class CutsAtAMegabyte(Broken, caught_by="get-job-logs.large"):
 class FewReaders(Broken, caught_by="get-job-logs.many-readers"):
     """A log has at most four readers at once."""
 
+    most = 4
+
     def __init__(self) -> None:
         self._readers = 0
 
     async def log(self, request: pb.GetJobLogsReq, go: Any, write: Write) -> None:
-        if self._readers >= 4:
+        if self._readers >= self.most:
             raise Refusal(StatusCode.RESOURCE_EXHAUSTED, "too many readers")
         self._readers += 1
         try:
@@ -205,3 +207,13 @@ class InStep(Broken, caught_by="get-job-logs.slow-reader"):
                 await write(piece)
 
         await go(request, together)
+
+
+class ReadersInAHurry(ReadersTakeTheJobAlong, caught_by="get-job-logs.deadline"):
+    """When a reader's time is up, its job is stopped."""
+
+
+class MostReaders(FewReaders, caught_by="load.many-readers"):
+    """A log has at most fifty readers at once."""
+
+    most = 50
