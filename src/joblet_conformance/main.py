@@ -180,7 +180,7 @@ def _run(options: argparse.Namespace) -> int:
         path: Path | None = getattr(options, name)
         if path is not None:
             try:
-                path.write_text(render(report), encoding="utf-8")
+                path.write_text(render(report), encoding="utf-8", errors="replace")
             except OSError as error:
                 raise Unusable(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from None
     return STATUS[report.conclusion]

@@ -367,3 +367,9 @@ class NamesOthers(Broken, caught_by="messages.reflection"):
     """Reflection names services that there are not."""
 
     named = ("joblet.ElsewhereService",)
+
+
+class SaysItIsIll(Broken, caught_by="messages.health"):
+    """The server serves, and says that it does not."""
+
+    is_healthy = False

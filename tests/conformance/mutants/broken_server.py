@@ -25,6 +25,8 @@ from grpc import StatusCode, aio
 from grpc_reflection.v1alpha import reflection
 
 from joblet.api.calls import Calls
+from joblet.api.health import SERVICE as HEALTH_SERVICE
+from joblet.api.health import Health
 from joblet.api.runtimes import RuntimeServicer
 from joblet.api.server import JOBLET_SERVICES, JobServicer, WireOptions
 from joblet.serverlog import Level, ServerLog
@@ -60,6 +62,7 @@ class Broken:
         caught_by: The case that is meant for it.
         wire: The limits of its messages.
         named: The services that its reflection names.
+        is_healthy: What it says of itself.
         joblet: What is behind it, while it serves.
         admin: A certificate of an admin, for those that let in whom they should not.
     """
@@ -67,6 +70,7 @@ class Broken:
     caught_by: ClassVar[str] = ""
     wire: ClassVar[WireOptions] = WireOptions()
     named: ClassVar[Sequence[str]] = JOBLET_SERVICES
+    is_healthy: ClassVar[bool] = True
     joblet: FakeJoblet
     admin: Credentials
 
@@ -121,14 +125,19 @@ class Broken:
             cast("joblet_pb2_grpc.JobletServiceServicer", servicer), server
         )
         joblet_pb2_grpc.add_RuntimeServiceServicer_to_server(RuntimeServicer(), server)
-        reflection.enable_server_reflection(self.named, server)
+        reflection.enable_server_reflection([*self.named, HEALTH_SERVICE], server)
+        health = Health(JOBLET_SERVICES)
+        if self.is_healthy:
+            joblet.jobs.listen(health)
         credentials = self.credentials(authority, authority.issue("server", for_server=True))
         async with joblet:
             port = server.add_secure_port("127.0.0.1:0", credentials)
+            await health.start(server)
             await server.start()
             try:
                 yield port
             finally:
+                await health.shut_down()
                 await server.stop(0.2)
 
 
