@@ -5,12 +5,15 @@ Runs in: the terminal of whoever tests a server. May not: connect.
 """
 
 import time
-from collections.abc import Sequence
+import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 from google.protobuf import text_format
 from google.protobuf.message import Message
+
+Thing = TypeVar("Thing")
 
 MOST_CHARACTERS: Final = 600  # of one message
 MOST_BYTES: Final = 8192  # of one message that is shown at all
@@ -19,6 +22,22 @@ MOST_EXCHANGES: Final = 12  # of one case, in a report
 
 class Failed(Exception):
     """The server did not do what the specification says."""
+
+
+class Found(dict[str, Thing]):
+    """
+    Things by name, in which one that is missing is the server's fault.
+
+    Args:
+        where: What they were found in.
+    """
+
+    def __init__(self, where: str, things: Mapping[str, Thing]) -> None:
+        super().__init__(things)
+        self._where = where
+
+    def __missing__(self, name: str) -> Thing:
+        raise Failed(f"{name} is not in {self._where}")
 
 
 class Skipped(Exception):
@@ -126,3 +145,11 @@ def one_of(what: str, came: object, wanted: Sequence[object]) -> None:
     """Fail unless what came is one of those wanted."""
     if came not in wanted:
         raise Failed(f"{what}: {clipped(repr(came))}, expected {' or '.join(map(repr, wanted))}")
+
+
+def is_uuid(what: str, came: str) -> None:
+    """Fail unless it is a UUID, in the form in which everybody writes one."""
+    try:
+        same(what, came, str(uuid.UUID(came)))
+    except ValueError:
+        raise Failed(f"{what}: {clipped(repr(came))}, expected a UUID") from None

@@ -17,7 +17,7 @@ from grpc import StatusCode, aio
 
 from joblet.wire import joblet_pb2 as pb
 from joblet_conformance import calls
-from joblet_conformance.evidence import Evidence, Exchange, Failed, clipped, one_of, same, text_of
+from joblet_conformance.evidence import Evidence, Exchange, Failed, Found, clipped, one_of, same, text_of
 from joblet_conformance.target import Target
 
 Answer = TypeVar("Answer", bound=Message)
@@ -169,10 +169,10 @@ class Subject:
         """Stop a job."""
         return await self.answer("StopJob", pb.StopJobReq(id=job_id), pb.StopJobRes)
 
-    async def listed(self, *, role: str = "admin") -> dict[str, pb.Job]:
+    async def listed(self, *, role: str = "admin") -> Found[pb.Job]:
         """What ListJobs says now, by id."""
         jobs = (await self.answer("ListJobs", pb.EmptyRequest(), pb.Jobs, role=role)).jobs
-        found = {job.id: job for job in jobs}
+        found = Found("the list of jobs", {job.id: job for job in jobs})
         same("the number of different ids in the list", len(found), len(jobs))
         return found
 

@@ -6,12 +6,11 @@ Source: API specification, "ListJobs", "Job".
 """
 
 import asyncio
-import uuid
 
 from joblet.wire import joblet_pb2 as pb
 from joblet_conformance import times
 from joblet_conformance.case import Level, case, fields
-from joblet_conformance.evidence import expect, one_of, same
+from joblet_conformance.evidence import expect, is_uuid, one_of, same
 from joblet_conformance.subject import STATUSES, Subject
 
 
@@ -81,7 +80,7 @@ async def every_entry_is_well_formed(server: Subject) -> None:
     """Whatever jobs there are: a UUID, one of the five statuses, RFC 3339 times, and an end only where it has ended."""
     await server.ended(await server.echo("formed"))
     for job in (await server.listed()).values():
-        same("the id", str(uuid.UUID(job.id)), job.id)
+        is_uuid("the id", job.id)
         one_of("status", job.status, STATUSES)
         if job.startTime:
             times.read("startTime", job.startTime)

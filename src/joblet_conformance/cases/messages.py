@@ -9,12 +9,12 @@ Fields"; gRPC, "Status codes and their use in gRPC".
 import uuid
 from typing import Final
 
-from grpc import StatusCode
+from grpc import StatusCode, aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from joblet.wire import joblet_pb2 as pb
 from joblet_conformance.case import Level, Profile, case
-from joblet_conformance.evidence import Skipped, expect, same
+from joblet_conformance.evidence import Failed, Skipped, expect, same
 from joblet_conformance.subject import Subject
 from joblet_conformance.target import services
 
@@ -83,6 +83,7 @@ async def both_services_have_the_same_jobs(server: Subject) -> None:
     outcome = await server.outcome("JobService.RunJob", request)
     if outcome.code is StatusCode.UNIMPLEMENTED:
         raise Skipped("the server has no JobService")
+    same("the status of RunJob in JobService", outcome.code.name, "OK")
     job = outcome.answers[0]
 
     for service in ("JobletService", "JobService"):
@@ -115,7 +116,13 @@ async def a_server_that_tells_its_health_is_healthy(server: Subject) -> None:
         raise Skipped("the server has no health service")
     stub = health_pb2_grpc.HealthStub(server.target.channel("admin"))
     exchange = server.evidence.begin("admin", "Check", "")
-    answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=server.patience_s)
+    try:
+        answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=server.patience_s)
+    except aio.AioRpcError as error:
+        exchange.ended(error.code().name, error.details() or "")
+        if offered is None and error.code() is StatusCode.UNIMPLEMENTED:
+            raise Skipped("the server has no health service") from None
+        raise Failed(f"Check is refused with {error.code().name}") from None
     exchange.ended("OK", str(answer.status))
 
     same("the status", answer.status, health_pb2.HealthCheckResponse.SERVING)

@@ -13,7 +13,7 @@ from grpc import StatusCode
 
 from joblet.wire import joblet_pb2 as pb
 from joblet_conformance.case import Level, case, fields
-from joblet_conformance.evidence import Skipped, expect, one_of, same
+from joblet_conformance.evidence import Skipped, expect, is_uuid, one_of, same
 from joblet_conformance.subject import Subject
 from joblet_conformance.times import recent
 
@@ -35,7 +35,7 @@ async def the_answer_is_the_new_job(server: Subject) -> None:
     """RunJob answers with a UUID, the command and its arguments as they were sent."""
     job = await server.echo("one", "two")
 
-    same("the id", str(uuid.UUID(job.id)), job.id)
+    is_uuid("the id", job.id)
     same("the command", job.command, server.programs.echo)
     same("the arguments", list(job.args), ["one", "two"])
 

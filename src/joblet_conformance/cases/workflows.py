@@ -14,7 +14,7 @@ from grpc import StatusCode
 
 from joblet.wire import joblet_pb2 as pb
 from joblet_conformance.case import Level, Profile, case, fields
-from joblet_conformance.evidence import Failed, expect, same
+from joblet_conformance.evidence import Failed, Found, expect, is_uuid, same
 from joblet_conformance.subject import ENDED, POLL_S, Subject
 from joblet_conformance.workflowfile import file_of, job
 
@@ -34,12 +34,13 @@ async def status(server: Subject, workflow: str, *, role: str = "admin") -> pb.G
     return await server.answer("GetWorkflowStatus", request, pb.GetWorkflowStatusResponse, role=role)
 
 
-async def jobs_until(server: Subject, workflow: str, **wanted: str) -> dict[str, pb.WorkflowJob]:
+async def jobs_until(server: Subject, workflow: str, **wanted: str) -> Found[pb.WorkflowJob]:
     """Each job by its name, once those named have the status that is wanted."""
     try:
         async with asyncio.timeout(server.patience_s):
             while True:
-                jobs = {each.jobName: each for each in (await status(server, workflow)).jobs}
+                told = (await status(server, workflow)).jobs
+                jobs = Found("the workflow", {each.jobName: each for each in told})
                 if all(name in jobs and jobs[name].status == state for name, state in wanted.items()):
                     return jobs
                 for name, state in wanted.items():
@@ -131,7 +132,7 @@ async def jobs_are_called_as_in_the_file(server: Subject) -> None:
     same("the dependencies of build", sorted(jobs["build"].dependencies), ["fetch", "lint"])
     same("the dependencies of fetch", list(jobs["fetch"].dependencies), [])
     for name, each in jobs.items():
-        same("the jobId", str(uuid.UUID(each.jobId)), each.jobId)
+        is_uuid("the jobId", each.jobId)
         same("the name in ListJobs", listed[each.jobId].name, name)
         same("the name in GetJobStatus", (await server.status(each.jobId)).name, name)
     same("the log of build", await server.log(jobs["build"].jobId), b"three\n")
