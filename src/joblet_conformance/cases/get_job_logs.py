@@ -23,6 +23,7 @@ LINES: Final = 12
 @case(
     "get-job-logs.whole",
     "get-job-logs.streams",
+    "version-2-10.history",
     "get-job-logs.history",
     "get-job-logs.response",
     "service.get-job-logs",
@@ -39,7 +40,9 @@ async def the_log_of_a_job_that_has_ended_is_all_it_printed(server: Subject) -> 
         same("the log", await server.log(job.id), b"one\ntwo\nthree\n")
 
 
-@case("get-job-logs.live", "get-job-logs.live", "get-job-logs.streams", covers=("DataChunk.payload",))
+@case(
+    "get-job-logs.live", "get-job-logs.live", "version-2-10.live", "get-job-logs.streams", covers=("DataChunk.payload",)
+)
 async def output_arrives_while_the_job_runs(server: Subject) -> None:
     """What a job prints is delivered while it is still running, not when it ends."""
     job = await server.shell(f"echo first; {server.programs.sleep} 3600")
@@ -112,7 +115,13 @@ async def an_unfinished_line_is_delivered(server: Subject) -> None:
         same("the log", await reader.rest(), b"unfinished")
 
 
-@case("get-job-logs.large", "data-chunk.payload", "get-job-logs.history", covers=("GetJobLogs=OK", "DataChunk.payload"))
+@case(
+    "get-job-logs.large",
+    "data-chunk.payload",
+    "version-2-11.integrity",
+    "get-job-logs.history",
+    covers=("GetJobLogs=OK", "DataChunk.payload"),
+)
 async def a_large_log_is_whole(server: Subject) -> None:
     """A megabyte, which is more than one message may need, arrives whole and in order."""
     script = "; ".join(f'echo "{number} $0"' for number in range(LINES))
@@ -128,6 +137,7 @@ async def a_large_log_is_whole(server: Subject) -> None:
     "get-job-logs.many-readers",
     "get-job-logs.many",
     "get-job-logs.clients",
+    "version-2-10.clients",
     covers=("GetJobLogs=OK",),
 )
 async def many_clients_read_one_log(server: Subject) -> None:

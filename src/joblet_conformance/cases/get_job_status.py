@@ -182,7 +182,7 @@ def _unknown(name: str) -> None:
         await server.echo("somebody")
         await server.refused(name, REQUESTS[name](), (StatusCode.NOT_FOUND, StatusCode.INVALID_ARGUMENT))
 
-    @case(f"{slug}.prefix", "proto.prefix", level=Level.MAY, covers=(f"{message}.id",))
+    @case(f"{slug}.prefix", "version-2-11.prefix", "proto.prefix", level=Level.MAY, covers=(f"{message}.id",))
     async def prefix(server: Subject) -> None:
         """The beginning of a UUID that no other job's has is as good as the whole."""
         job = await server.shell("exit 0") if name != "StopJob" else await server.sleeper()

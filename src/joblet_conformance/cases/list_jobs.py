@@ -18,6 +18,8 @@ from joblet_conformance.subject import STATUSES, Subject
     "list-jobs.whole",
     "list-jobs.lists",
     "list-jobs.response",
+    "version-2-10.list",
+    "version-2-10.list-status",
     "list-jobs.parameters",
     "service.list-jobs",
     "job.everywhere",

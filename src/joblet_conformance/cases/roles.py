@@ -109,6 +109,7 @@ async def a_viewer_learns_nothing_from_a_refusal(server: Subject) -> None:
     "certificate.viewer",
     "get-job-status.roles",
     "list-jobs.roles",
+    "version-2-10.list-roles",
     "get-job-logs.roles",
     "characteristics.roles",
     "overview.mutual-tls",

@@ -99,6 +99,7 @@ async def a_job_starts_after_what_it_requires(server: Subject) -> None:
 @case(
     "workflow.names",
     "workflow.names",
+    "version-2-10.names",
     "workflow-names.derived",
     "workflow-names.name",
     "workflow-names.id",
