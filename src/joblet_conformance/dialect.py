@@ -36,7 +36,7 @@ from google.protobuf.message import Message
 from joblet.wire import joblet_pb2
 from joblet_conformance.calls import CALLS, Call
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_BYTES: Final = 2  # the wire type of texts, bytes, messages and maps
 _NEXT_KEY: Final = 7  # bits after which a varint goes on
 
 
@@ -106,17 +106,17 @@ def _pieces(data: bytes) -> Iterator[tuple[int, int, bytes]]:
     """Number, wire type and payload of each field; a varint's payload is its bytes."""
     at = 0
     while at < len(data):
-        key, at = _varint(data, at)
+        key, at = _read_varint(data, at)
         start = at
         match key & 7:
-            case 0:
-                _, at = _varint(data, at)
-            case 1:
+            case 0:  # a varint
+                _, at = _read_varint(data, at)
+            case 1:  # eight bytes
                 at += 8
-            case 2:
-                length, start = _varint(data, at)
+            case 2:  # `_BYTES`
+                length, start = _read_varint(data, at)
                 at = start + length
-            case 5:
+            case 5:  # four bytes
                 at += 4
             case other:
                 raise ValueError(f"wire type {other} at byte {start}")
@@ -125,7 +125,7 @@ def _pieces(data: bytes) -> Iterator[tuple[int, int, bytes]]:
         yield key >> 3, key & 7, data[start:at]
 
 
-def _varint(data: bytes, at: int) -> tuple[int, int]:
+def _read_varint(data: bytes, at: int) -> tuple[int, int]:
     value = shift = 0
     while True:
         if at >= len(data):
@@ -138,11 +138,12 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 def _piece(number: int, kind: int, payload: bytes) -> bytes:
-    head = _encoded(number << 3 | kind)
-    return head + (_encoded(len(payload)) if kind == _BYTES else b"") + payload
+    head = varint(number << 3 | kind)
+    return head + (varint(len(payload)) if kind == _BYTES else b"") + payload
 
 
-def _encoded(number: int) -> bytes:
+def varint(number: int) -> bytes:
+    """A number as protobuf writes it."""
     encoded = bytearray()
     while number > 0x7F:
         encoded.append(number & 0x7F | 0x80)

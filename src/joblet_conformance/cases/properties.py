@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from joblet.wire import joblet_pb2 as pb
 from joblet_conformance.case import case
+from joblet_conformance.dialect import varint
 from joblet_conformance.evidence import expect, same
 from joblet_conformance.subject import Subject
 
@@ -132,7 +133,7 @@ async def any_field_of_a_later_version_is_ignored(server: Subject) -> None:
     async def check(later: tuple[int, bytes]) -> None:
         number, text = later
         mark = str(uuid.uuid4())
-        field = _varint(number << 3 | 2) + _varint(len(text)) + text
+        field = varint(number << 3 | 2) + varint(len(text)) + text
         request = pb.RunJobReq(command=server.programs.echo, args=[mark]).SerializeToString() + field
         job = await server.answer("RunJob", request, pb.RunJobRes)
 
@@ -140,12 +141,3 @@ async def any_field_of_a_later_version_is_ignored(server: Subject) -> None:
 
     # Numbers below belong to versions there are; 19000 to 19999 to protobuf itself.
     await for_all(st.tuples(st.integers(20_000, 2**29 - 1), st.binary(max_size=50)), check)
-
-
-def _varint(number: int) -> bytes:
-    encoded = bytearray()
-    while number > 0x7F:
-        encoded.append(number & 0x7F | 0x80)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)

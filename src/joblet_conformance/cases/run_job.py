@@ -18,7 +18,6 @@ from joblet_conformance.subject import Subject
 from joblet_conformance.times import recent
 
 INVALID_COMMAND: Final = re.compile(r"invalid command: .+", re.DOTALL)
-INVALID_LIMIT: Final = re.compile(r"job creation failed: .+", re.DOTALL)
 MOST: Final = 2**31 - 1
 
 
