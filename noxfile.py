@@ -26,7 +26,7 @@ nox.options.default_venv_backend = "venv"  # pip's own configuration (mirrors, p
 nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = False  # also under CI=true: a Python that is not here is skipped
 nox.options.download_python = "never"
-nox.options.sessions = ["lint", "types", "fresh", "tests", "wire", "native"]
+nox.options.sessions = ["lint", "types", "fresh", "tests", "wire", "native", "conformance"]
 
 
 def _show_pyenv_interpreters() -> None:
@@ -75,6 +75,14 @@ def native(session: nox.Session) -> None:
         session.skip("real jobs need root: sudo ./dev test")
     # In one process: these tests count what is left behind on the whole machine.
     _here(session, "pytest", "tests/native", "-m", "not slow", "--durations=5", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def conformance(session: nox.Session) -> None:
+    """The conformance suite: on the fake engine, against servers broken on purpose and, as root, natively."""
+    _here(session, "pytest", "tests/conformance", "-n", "auto", "--durations=5", *session.posargs)
+    if os.geteuid() == 0:
+        _here(session, "pytest", "tests/native/test_conformance.py", *session.posargs)
 
 
 @nox.session(venv_backend="none")
@@ -175,5 +183,5 @@ def wheel(session: nox.Session) -> None:
     python = work / "empty" / "bin" / "python"
     (built,) = work.glob("joblet-*.whl")
     session.run(str(python), "-m", "pip", "install", "--quiet", str(built), external=True)
-    for program in ("rnx", "joblet"):
+    for program in ("rnx", "joblet", "joblet-conformance"):
         session.run(str(work / "empty" / "bin" / program), "--version", external=True)

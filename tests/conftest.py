@@ -19,7 +19,7 @@ import pytest
 
 from joblet.testing import clock
 
-DEADLINES_S: Final[Mapping[str, float]] = {"wire": 60.0, "native": 120.0}
+DEADLINES_S: Final[Mapping[str, float]] = {"wire": 60.0, "conformance": 240.0, "native": 120.0}
 
 
 def pytest_configure() -> None:

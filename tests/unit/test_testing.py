@@ -81,6 +81,13 @@ def test_a_test_that_would_hang_fails_instead() -> None:
         ("sh", ["-c", "trap '' TERM; sleep infinity"], ignores_sigterm()),
         (
             "sh",
+            ["-c", "trap 'echo bye; exit 0' TERM; sleep infinity"],
+            runs_forever().saying_at_sigterm(b"bye\n"),
+        ),
+        ("sh", ["-c", "echo $0 $1", "x", "y"], prints(b"x y\n")),
+        ("sh", ["-c", r"printf '\0\377\n'"], prints(b"\0\xff\n")),
+        (
+            "sh",
             ["-c", "while true; do echo tick; sleep 1; done"],
             runs_forever().then_runs_forever(Prints(b"tick\n"), Sleeps(1.0)),
         ),

@@ -68,6 +68,11 @@ class Authority:
             .public_bytes(serialization.Encoding.PEM)
         )
 
+    @property
+    def key(self) -> bytes:
+        """Its key, as PEM."""
+        return pem_of(self._key)
+
     def issue(
         self,
         name: str,

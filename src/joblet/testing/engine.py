@@ -287,6 +287,8 @@ class FakeEngine:
             loop = asyncio.get_running_loop()
             fake.timers.append(loop.call_later(STOP_GRACE_MS / 1000, self._stopped, fake, SIGKILL))
         else:
+            fake.held_back += fake.program.last_words
+            self._store(fake)
             self._stopped(fake, SIGTERM)
 
     def _stopped(self, fake: _FakeJob, number: int) -> None:

@@ -68,11 +68,13 @@ class Program:
 
     Args:
         ignores_sigterm: Only SIGKILL ends it.
+        last_words: What it writes when SIGTERM ends it.
     """
 
     steps: tuple[Step, ...] = ()
     end: End = Exits(0)
     ignores_sigterm: bool = False
+    last_words: bytes = b""
 
     def then_prints(self, data: bytes) -> "Program":
         """And then it writes these bytes."""
@@ -103,6 +105,10 @@ class Program:
     def ignoring_sigterm(self) -> "Program":
         """The same, but only SIGKILL ends it early."""
         return replace(self, ignores_sigterm=True)
+
+    def saying_at_sigterm(self, data: bytes) -> "Program":
+        """The same, but it writes these bytes when SIGTERM ends it."""
+        return replace(self, last_words=data)
 
 
 _EMPTY: Final = Program()

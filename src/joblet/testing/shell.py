@@ -2,7 +2,7 @@
 A few real commands as scripts, so that tests against the fake engine can run `echo hello`.
 
 It knows echo, printf, sleep, true, false, cat, seq, head -c, printenv, and `sh -c` with these,
-`;`, newlines, `&&`, `||`, `exit`, `kill -N $$`, `trap '' TERM` and `while true; do …; done`. Anything
+`;`, newlines, `&&`, `||`, `$0`, `exit`, `kill -N $$`, `trap '…' TERM` and `while true; do …; done`. Anything
 else is a command that is not found: better a clear 127 than a shell that is almost right.
 
 Runs in: tests. May not: run anything.
@@ -17,6 +17,7 @@ from typing import Final
 from joblet.testing.programs import (
     Exits,
     KilledBy,
+    Prints,
     Program,
     Sleeps,
     cannot_execute,
@@ -30,7 +31,8 @@ SHELLS: Final = frozenset(("sh", "bash", "/bin/sh", "/bin/bash"))
 _SEPARATORS: Final = frozenset((";", "&&", "||"))
 _VARIABLE: Final = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 _REDIRECTION: Final = re.compile(r"\s*\d?>&\d")
-_ESCAPES: Final = {r"\n": "\n", r"\t": "\t", r"\0": "\0", r"\\": "\\"}
+_ESCAPE: Final = re.compile(rb"\\([0-7]{1,3}|[ntr\\])")
+_ESCAPES: Final = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"\\": b"\\"}
 
 
 def program_of(command: str, args: Sequence[str], environment: Mapping[str, str]) -> Program:
@@ -38,7 +40,7 @@ def program_of(command: str, args: Sequence[str], environment: Mapping[str, str]
     if command in SHELLS:
         if len(args) < 2 or args[0] != "-c":
             return exits(0)  # it reads its script from stdin, which is /dev/null
-        return _script(args[1], environment)
+        return _script(args[1], {**environment, **{str(number): arg for number, arg in enumerate(args[2:])}})
     return _simple(command.removeprefix("/bin/").removeprefix("/usr/bin/"), args, environment)
 
 
@@ -53,7 +55,7 @@ def _simple(name: str, args: Sequence[str], environment: Mapping[str, str]) -> P
         case ["echo", *words]:
             return prints(f"{' '.join(words)}\n".encode())
         case ["printf", text]:
-            return prints(_unescaped(text).encode())
+            return prints(_unescaped(text.encode()))
         case ["sleep", "infinity"]:
             return runs_forever()
         case ["sleep", seconds]:
@@ -88,8 +90,11 @@ def _script(script: str, environment: Mapping[str, str]) -> Program:
         after = separator
         if skipped or not command:
             continue
-        if command[0] == "trap":
+        if command[0] == "trap" and not command[1]:
             whole = whole.ignoring_sigterm()
+        elif command[0] == "trap":
+            said = (step.data for step in _script(command[1], environment).steps if isinstance(step, Prints))
+            whole = whole.saying_at_sigterm(b"".join(said))
         elif command[0] == "exit":
             return whole.then_exits(int(command[1]) if len(command) > 1 else status)
         elif command[0] == "kill":
@@ -129,5 +134,5 @@ def _commands(words: Sequence[str]) -> list[tuple[list[str], str]]:
     return [*found, (command, ";")]
 
 
-def _unescaped(text: str) -> str:
-    return re.sub(r"\\[nt0\\]", lambda found: _ESCAPES[found[0]], text)
+def _unescaped(text: bytes) -> bytes:
+    return _ESCAPE.sub(lambda found: _ESCAPES.get(found[1]) or bytes([int(found[1], 8)]), text)

@@ -1,0 +1,219 @@
+"""
+GetJobLogs: every byte, in order, to everybody, from the first to the last.
+
+Runs in: the terminal of whoever tests a server.
+Source: API specification, "GetJobLogs", "Streaming Behavior", "DataChunk".
+"""
+
+import asyncio
+from typing import Final
+
+from grpc import StatusCode
+
+from joblet.wire import joblet_pb2 as pb
+from joblet_conformance.case import Level, case
+from joblet_conformance.evidence import expect, same
+from joblet_conformance.subject import Subject
+
+READERS: Final = 10
+BIG: Final = "0123456789abcdef" * 6000  # 96 kB: an argument may have 128 KiB (execve(2))
+LINES: Final = 12
+
+
+@case(
+    "get-job-logs.whole",
+    "get-job-logs.streams",
+    "version-2-10.history",
+    "get-job-logs.history",
+    "get-job-logs.response",
+    "service.get-job-logs",
+    "data-chunk.payload",
+    "characteristics.streaming",
+    covers=("GetJobLogs=OK", "GetJobLogsReq.id", "DataChunk.payload"),
+)
+async def the_log_of_a_job_that_has_ended_is_all_it_printed(server: Subject) -> None:
+    """Afterwards the log is what the job printed, byte for byte, as often as it is asked for."""
+    job = await server.shell("echo one; echo two; echo three")
+    await server.ended(job)
+
+    for _ in range(2):
+        same("the log", await server.log(job.id), b"one\ntwo\nthree\n")
+
+
+@case(
+    "get-job-logs.live", "get-job-logs.live", "version-2-10.live", "get-job-logs.streams", covers=("DataChunk.payload",)
+)
+async def output_arrives_while_the_job_runs(server: Subject) -> None:
+    """What a job prints is delivered while it is still running, not when it ends."""
+    job = await server.shell(f"echo first; {server.programs.sleep} 3600")
+    async with server.reader(job.id) as reader:
+        await reader.until(b"first\n")
+
+        same("the status when the output has arrived", (await server.status(job.id)).status, "RUNNING")
+
+
+@case("get-job-logs.history-then-live", "get-job-logs.history", "get-job-logs.live", covers=("GetJobLogs=OK",))
+async def history_comes_first_then_what_is_new(server: Subject) -> None:
+    """A reader that comes late gets what was printed before, then the rest: no gap, no repeat."""
+    job = await server.shell(f"echo early; {server.programs.sleep} 0.4; echo late")
+    async with server.reader(job.id) as first:
+        await first.until(b"early\n")
+        async with server.reader(job.id) as second:
+            await second.until(b"early\n")
+
+            same("the log", await second.rest(), b"early\nlate\n")
+        same("the log", await first.rest(), b"early\nlate\n")
+
+
+@case("get-job-logs.completion", "get-job-logs.completion", covers=("GetJobLogs=OK",))
+async def the_stream_ends_with_the_job(server: Subject) -> None:
+    """The stream ends with OK when the job completes, fails or is stopped, and not before its end is known."""
+    jobs = [await server.shell(f"echo going; {server.programs.sleep} 0.2; exit {code}") for code in (0, 1)]
+    stopped = await server.shell(f"echo going; {server.programs.sleep} 3600")
+    for job, status in ((jobs[0], "COMPLETED"), (jobs[1], "FAILED"), (stopped, "STOPPED")):
+        async with server.reader(job.id) as reader:
+            await reader.until(b"going")
+            if job is stopped:
+                await server.stop(job.id)
+            await reader.rest()
+
+        same("the status when the stream has ended", (await server.status(job.id)).status, status)
+
+
+@case("get-job-logs.silent", "get-job-logs.completion", covers=("GetJobLogs=OK",))
+async def a_job_that_prints_nothing_has_an_empty_log(server: Subject) -> None:
+    """Its stream ends with OK, and without a byte."""
+    job = await server.shell("exit 0")
+
+    same("the log", await server.log(job.id), b"")
+
+
+@case("get-job-logs.merged", "data-chunk.payload", "get-job-logs.response", covers=("DataChunk.payload",))
+async def standard_error_is_in_the_log_in_order(server: Subject) -> None:
+    """Standard output and standard error are one log, in the order in which they were written."""
+    job = await server.shell("echo 1; echo 2 >&2; echo 3; echo 4 >&2")
+
+    same("the log", await server.log(job.id), b"1\n2\n3\n4\n")
+
+
+@case("get-job-logs.binary", "data-chunk.binary", "data-chunk.payload", covers=("DataChunk.payload",))
+async def bytes_are_bytes(server: Subject) -> None:
+    """NUL, a lone 0xff, half of a UTF-8 character and carriage returns arrive as they were printed."""
+    job = await server.shell(r"printf 'a\000b\377c\303\r\n\033[1m'")
+
+    same("the log", await server.log(job.id), b"a\0b\xffc\xc3\r\n\x1b[1m")
+
+
+@case("get-job-logs.no-newline", "data-chunk.payload", covers=("DataChunk.payload",))
+async def an_unfinished_line_is_delivered(server: Subject) -> None:
+    """What has no newline is delivered like all else, while the job runs."""
+    job = await server.shell(f"printf unfinished; {server.programs.sleep} 3600")
+    async with server.reader(job.id) as reader:
+        await reader.until(b"unfinished")
+        await server.stop(job.id)
+
+        same("the log", await reader.rest(), b"unfinished")
+
+
+@case(
+    "get-job-logs.large",
+    "data-chunk.payload",
+    "version-2-11.integrity",
+    "get-job-logs.history",
+    covers=("GetJobLogs=OK", "DataChunk.payload"),
+)
+async def a_large_log_is_whole(server: Subject) -> None:
+    """A megabyte, which is more than one message may need, arrives whole and in order."""
+    script = "; ".join(f'echo "{number} $0"' for number in range(LINES))
+    job = await server.shell(script, BIG)
+    log = await server.log(job.id)
+
+    wanted = "".join(f"{number} {BIG}\n" for number in range(LINES)).encode()
+    same("the log's length", len(log), len(wanted))
+    expect(log == wanted, "the log has the right length, but other bytes")
+
+
+@case(
+    "get-job-logs.many-readers",
+    "get-job-logs.many",
+    "get-job-logs.clients",
+    "version-2-10.clients",
+    covers=("GetJobLogs=OK",),
+)
+async def many_clients_read_one_log(server: Subject) -> None:
+    """Ten clients, some of them viewers and some late, each get the whole log."""
+    job = await server.shell(
+        f"echo begin; {server.programs.sleep} 0.3; echo middle; {server.programs.sleep} 0.3; echo end"
+    )
+    async with server.reader(job.id) as first:
+        await first.until(b"begin\n")
+        early = [asyncio.create_task(server.log(job.id, role=_role(number))) for number in range(READERS // 2)]
+        await first.until(b"middle\n")
+        late = [asyncio.create_task(server.log(job.id, role=_role(number))) for number in range(READERS // 2)]
+        logs = await asyncio.gather(*early, *late)
+
+    same("the different logs", set(logs), {b"begin\nmiddle\nend\n"})
+
+
+def _role(number: int) -> str:
+    return "viewer" if number % 2 else "admin"
+
+
+@case(
+    "get-job-logs.slow-reader",
+    "get-job-logs.clients",
+    level=Level.SHOULD,
+    covers=("GetJobLogs=OK",),
+)
+async def a_client_that_does_not_read_holds_up_nobody(server: Subject) -> None:
+    """While one client reads nothing of a megabyte, the job ends and another client gets all of it."""
+    job = await server.shell("; ".join(['echo "$0"'] * LINES), BIG)
+    async with server.reader(job.id, fresh=True) as slow:
+        await slow.begun()
+        ended = await server.ended(job)
+        log = await server.log(job.id)
+
+    same("the status", ended.status, "COMPLETED")
+    same("the log's length", len(log), (len(BIG) + 1) * LINES)
+
+
+@case(
+    "get-job-logs.cancelled",
+    "code.canceled",
+    covers=("GetJobLogs=CANCELLED", "GetJobLogs=OK"),
+)
+async def a_client_that_leaves_changes_nothing(server: Subject) -> None:
+    """A client that cancels its stream sees CANCELLED; the job runs on, and so do other readers."""
+    job = await server.shell(f"echo begin; {server.programs.sleep} 0.5; echo end")
+    async with server.reader(job.id) as stays:
+        async with server.reader(job.id) as leaves:
+            await leaves.until(b"begin\n")
+            same("the status that the client sees", await leaves.cancelled(), StatusCode.CANCELLED)
+        await stays.until(b"begin\n")
+
+        same("the log", await stays.rest(), b"begin\nend\n")
+    same("the job's status", (await server.status(job.id)).status, "COMPLETED")
+
+
+@case("get-job-logs.deadline", "get-job-logs.clients", level=Level.SHOULD, covers=("GetJobLogs=OK",))
+async def a_client_whose_time_is_up_changes_nothing(server: Subject) -> None:
+    """A stream that ends at the client's own deadline does not end the job, nor other streams."""
+    job = await server.shell(f"echo begin; {server.programs.sleep} 3600")
+    async with server.reader(job.id) as stays:
+        await stays.until(b"begin\n")
+        outcome = await server.outcome("GetJobLogs", pb.GetJobLogsReq(id=job.id), within_s=0.2)
+
+        same("the status that the client sees", outcome.code.name, "DEADLINE_EXCEEDED")
+        same("the job's status", (await server.status(job.id)).status, "RUNNING")
+        await server.stop(job.id)
+        same("the log of the other reader", await stays.rest(), b"begin\n")
+
+
+@case("get-job-logs.gone", "code.canceled", covers=("GetJobLogs=CANCELLED",))
+async def a_client_that_disconnects_changes_nothing(server: Subject) -> None:
+    """A client whose connection is gone in the middle of a stream does not take the job with it."""
+    job = await server.shell(f"echo begin; {server.programs.sleep} 0.3; echo end")
+    async with server.reader(job.id, fresh=True) as reader:
+        await reader.until(b"begin\n")
+
+    same("the log", await server.log(job.id), b"begin\nend\n")

@@ -1,0 +1,220 @@
+"""
+GetJobStatus: everything about one job, at each moment of its life.
+
+Runs in: the terminal of whoever tests a server.
+Source: API specification, "GetJobStatus", "Job", "Job Status Values".
+"""
+
+import asyncio
+import uuid
+from collections.abc import Sequence
+from typing import Final
+
+from grpc import StatusCode
+
+from joblet.wire import joblet_pb2 as pb
+from joblet_conformance import times
+from joblet_conformance.case import Level, case
+from joblet_conformance.evidence import expect, same
+from joblet_conformance.subject import ENDED, POLL_S, STATUSES, Subject
+
+BY_ID: Final = ("GetJobStatus", "StopJob", "GetJobLogs")
+REQUESTS: Final = {"GetJobStatus": pb.GetJobStatusReq, "StopJob": pb.StopJobReq, "GetJobLogs": pb.GetJobLogsReq}
+ANSWER: Final = {"GetJobStatus": "GetJobStatusReq", "StopJob": "StopJobReq", "GetJobLogs": "GetJobLogsReq"}
+SECTION: Final = {"GetJobStatus": "get-job-status", "StopJob": "stop-job", "GetJobLogs": "get-job-logs"}
+
+
+@case(
+    "get-job-status.running",
+    "get-job-status.retrieves",
+    "get-job-status.response",
+    "service.get-job-status",
+    "status.running",
+    "job.command",
+    "job.args",
+    "job.end-time",
+    covers=(
+        "GetJobStatus=OK",
+        "GetJobStatusReq.id",
+        *tuple(f"GetJobStatusRes.{name}" for name in ("id", "command", "args", "status", "startTime", "endTime")),
+    ),
+)
+async def a_running_job_is_running(server: Subject) -> None:
+    """A job that runs is RUNNING, has a start and no end, and its command and arguments are those that were sent."""
+    job = await server.sleeper()
+    found = await server.running(job)
+
+    same("the id", found.id, job.id)
+    same("the command", found.command, server.programs.sleep)
+    same("the arguments", list(found.args), ["3600"])
+    times.recent("startTime", found.startTime)
+    same("endTime", found.endTime, "")
+    same("exitCode", found.exitCode, 0)
+
+
+@case(
+    "get-job-status.completed",
+    "status.completed",
+    "job.exit-code",
+    "job.end-time",
+    covers=("GetJobStatus=OK", "GetJobStatusRes.exitCode", "GetJobStatusRes.endTime"),
+)
+async def a_job_that_exits_with_0_is_completed(server: Subject) -> None:
+    """Exit code 0 is COMPLETED, and the end is not before the start."""
+    ended = await server.ended(await server.echo("done"))
+
+    same("the status", ended.status, "COMPLETED")
+    same("exitCode", ended.exitCode, 0)
+    start, end = times.recent("startTime", ended.startTime), times.recent("endTime", ended.endTime)
+    expect(end >= start, f"endTime {ended.endTime} is before startTime {ended.startTime}")
+
+
+@case("get-job-status.failed", "status.failed", "job.exit-code", covers=("GetJobStatus=OK", "GetJobStatusRes.exitCode"))
+async def a_job_that_exits_otherwise_is_failed(server: Subject) -> None:
+    """Any other exit code is FAILED, and the code is the program's own: 1, 3, 100 and 255."""
+    for code in (1, 3, 100, 255):
+        ended = await server.ended(await server.shell(f"exit {code}"))
+
+        same("the status and exitCode", (ended.status, ended.exitCode), ("FAILED", code))
+        times.recent("endTime", ended.endTime)
+
+
+@case("get-job-status.killed", "status.failed", covers=("GetJobStatus=OK",))
+async def a_job_that_a_signal_ends_is_failed(server: Subject) -> None:
+    """A program that kills itself has not finished successfully, nor was it stopped by request."""
+    ended = await server.ended(await server.shell("kill -9 $$"))
+
+    same("the status", ended.status, "FAILED")
+    expect(ended.exitCode != 0, "the exit code is 0")
+
+
+@case("get-job-status.killed-code", "job.exit-code", level=Level.MAY, covers=("GetJobStatusRes.exitCode",))
+async def a_signal_is_128_more(server: Subject) -> None:
+    """As in a shell, signal 9 is exit code 137."""
+    ended = await server.ended(await server.shell("kill -9 $$"))
+
+    same("exitCode", ended.exitCode, 137)
+
+
+@case("get-job-status.stays", "status.completed", "status.stopped", covers=("GetJobStatus=OK",))
+async def an_end_is_final(server: Subject) -> None:
+    """What GetJobStatus says of a job that has ended never changes, also not by a stop that is refused."""
+    job = await server.shell("exit 4")
+    first = await server.ended(job)
+    await server.outcome("StopJob", pb.StopJobReq(id=job.id))
+
+    for _ in range(3):
+        same("the answer", await server.status(job.id), first)
+
+
+@case("get-job-status.transitions", "status.initializing", "status.running", "status.completed", alone=True)
+async def no_illegal_transition_is_ever_seen(server: Subject) -> None:
+    """Polled without pause, a job only goes forward: INITIALIZING, RUNNING, then one end; and it is always found."""
+    job = await server.shell(f"{server.programs.sleep} 0.3; exit 5")
+    paths = await asyncio.gather(*(_path(server, job.id) for _ in range(4)))
+
+    for path in paths:
+        _check([job.status, *path])
+        same("the last status", path[-1], "FAILED")
+
+
+@case("get-job-status.transitions-stopped", "status.stopped", "stop-job.status", alone=True)
+async def no_illegal_transition_is_ever_seen_of_a_job_that_is_stopped(server: Subject) -> None:
+    """Polled without pause while it is stopped, a job is RUNNING until it is STOPPED, and never anything between."""
+    job = await server.sleeper()
+    await server.running(job)
+    *paths, _ = await asyncio.gather(*(_path(server, job.id) for _ in range(4)), server.stop(job.id))
+
+    for path in paths:
+        assert isinstance(path, list)
+        _check(path)
+        same("the last status", path[-1], "STOPPED")
+
+
+async def _path(server: Subject, job_id: str) -> list[str]:
+    """Every status that one client sees, without repeats, to the job's end."""
+    seen: list[str] = []
+    while not seen or seen[-1] not in ENDED:
+        status = (await server.status(job_id)).status
+        if seen[-1:] != [status]:
+            seen.append(status)
+    return seen
+
+
+def _check(path: Sequence[str]) -> None:
+    steps = [min(STATUSES.index(status), 2) if status in STATUSES else -1 for status in path]
+    expect(
+        -1 not in steps and steps == sorted(steps) and len({status for status in path if status in ENDED}) == 1,
+        f"the statuses that one client sees are {' → '.join(path)}",
+    )
+
+
+def _unknown(name: str) -> None:
+    slug, message = SECTION[name], ANSWER[name]
+
+    @case(
+        f"{slug}.unknown",
+        "error.not-found",
+        "error.format",
+        "code.not-found",
+        f"{slug}.id",
+        covers=(f"{name}=NOT_FOUND", f"{message}.id"),
+    )
+    async def refused(server: Subject) -> None:
+        """A UUID that no job has is NOT_FOUND, with the id in the message."""
+        for unknown in (str(uuid.uuid4()), "00000000-0000-0000-0000-000000000000"):
+            await server.refused(name, REQUESTS[name](id=unknown), StatusCode.NOT_FOUND, f"job not found: {unknown}")
+
+    @case(
+        f"{slug}.no-uuid",
+        "code.not-found",
+        "error.not-found",
+        covers=(f"{name}=NOT_FOUND", f"{message}.id"),
+    )
+    async def no_uuid(server: Subject) -> None:
+        """An id that is no UUID is a job that is not found."""
+        for unknown in ("no-uuid", "../../etc/passwd", "x" * 300, "%s", "*", "ünï"):
+            await server.refused(name, REQUESTS[name](id=unknown), StatusCode.NOT_FOUND, f"job not found: {unknown}")
+
+    @case(f"{slug}.no-id", f"{slug}.id", covers=(f"{message}.id",))
+    async def no_id(server: Subject) -> None:
+        """The id is required: without one no job is found, however many there are."""
+        await server.echo("somebody")
+        await server.refused(name, REQUESTS[name](), (StatusCode.NOT_FOUND, StatusCode.INVALID_ARGUMENT))
+
+    @case(f"{slug}.prefix", "version-2-11.prefix", "proto.prefix", level=Level.MAY, covers=(f"{message}.id",))
+    async def prefix(server: Subject) -> None:
+        """The beginning of a UUID that no other job's has is as good as the whole."""
+        job = await server.shell("exit 0") if name != "StopJob" else await server.sleeper()
+        await server.status(job.id)
+
+        outcome = await server.outcome(name, REQUESTS[name](id=job.id[:13]))
+
+        same("the status", outcome.code.name, "OK")
+
+
+for _name in BY_ID:
+    _unknown(_name)
+
+
+@case("get-job-status.same-as-list", "job.everywhere", covers=("GetJobStatus=OK", "ListJobs=OK"))
+async def the_status_and_the_list_say_the_same(server: Subject) -> None:
+    """Each field that GetJobStatus and ListJobs both have is the same in both."""
+    job = await server.shell("exit 7", maxCPU=30, maxMemory=128, maxIOBPS=4096)
+    one, other = await server.ended(job), (await server.listed())[job.id]
+
+    for name in ("id", "name", "command", "args", "maxCPU", "cpuCores", "maxMemory", "maxIOBPS", "status", "startTime"):
+        same(f"{name} in ListJobs", getattr(other, name), getattr(one, name))
+    for name in ("endTime", "exitCode", "scheduledTime", "runtime"):
+        same(f"{name} in ListJobs", getattr(other, name), getattr(one, name))
+
+
+@case("get-job-status.poll-to-the-end", "get-job-status.retrieves", covers=("GetJobStatus=OK",))
+async def an_answer_never_lacks_an_end(server: Subject) -> None:
+    """The first answer that says COMPLETED has the end time and the exit code with it."""
+    job = await server.shell(f"{server.programs.sleep} 0.1; exit 0")
+    while (found := await server.status(job.id)).status not in ENDED:
+        same(f"endTime of a job that is {found.status}", found.endTime, "")
+        await asyncio.sleep(POLL_S / 4)
+
+    times.recent("endTime", found.endTime)

@@ -1,0 +1,142 @@
+"""
+ListJobs: every job, whole, each once, whatever else goes on.
+
+Runs in: the terminal of whoever tests a server.
+Source: API specification, "ListJobs", "Job".
+"""
+
+import asyncio
+
+from joblet.wire import joblet_pb2 as pb
+from joblet_conformance import times
+from joblet_conformance.case import Level, case, fields
+from joblet_conformance.evidence import expect, is_uuid, one_of, same
+from joblet_conformance.subject import STATUSES, Subject
+
+
+@case(
+    "list-jobs.whole",
+    "list-jobs.lists",
+    "list-jobs.response",
+    "version-2-10.list",
+    "version-2-10.list-status",
+    "list-jobs.parameters",
+    "service.list-jobs",
+    "job.everywhere",
+    "job.command",
+    "job.args",
+    "job.max-cpu",
+    "job.max-memory",
+    "job.max-iobps",
+    "job.status",
+    covers=(
+        "ListJobs=OK",
+        "Jobs.jobs",
+        *tuple(f"Job.{name}" for name in ("id", "command", "args", "maxCPU", "maxMemory", "maxIOBPS", "status")),
+        *fields("Job", "startTime", "endTime", "exitCode"),
+    ),
+)
+async def every_job_is_listed_whole(server: Subject) -> None:
+    """A job that runs and one that has failed are in the list with all that is known of them."""
+    running, failed = await server.sleeper(maxCPU=20, maxMemory=96, maxIOBPS=2048), await server.shell("exit 9")
+    await server.running(running)
+    await server.ended(failed)
+    listed = await server.listed()
+    expect(running.id in listed and failed.id in listed, "a job is not in the list")
+    one, other = listed[running.id], listed[failed.id]
+
+    same("the command and arguments", (one.command, list(one.args)), (server.programs.sleep, ["3600"]))
+    same("maxCPU, maxMemory, maxIOBPS", (one.maxCPU, one.maxMemory, one.maxIOBPS), (20, 96, 2048))
+    same("status, endTime and exitCode", (one.status, one.endTime, one.exitCode), ("RUNNING", "", 0))
+    times.recent("startTime", one.startTime)
+    same("status and exitCode", (other.status, other.exitCode), ("FAILED", 9))
+    times.recent("endTime", other.endTime)
+
+
+@case("list-jobs.at-once", "list-jobs.lists", covers=("ListJobs=OK",))
+async def a_job_is_listed_as_soon_as_it_is_there(server: Subject) -> None:
+    """As soon as RunJob has answered, the job is in the list, for each client."""
+    for _ in range(5):
+        job = await server.echo("listed")
+        for role in ("admin", "viewer"):
+            expect(job.id in await server.listed(role=role), f"the new job is not in the {role}'s list")
+
+
+@case(
+    "list-jobs.name",
+    "job.name",
+    "job.cpu-cores",
+    covers=(*fields("Job", "name", "cpuCores"), "GetJobStatusRes.name", "GetJobStatusRes.cpuCores"),
+)
+async def a_job_of_its_own_has_no_name(server: Subject) -> None:
+    """The name is empty for individual jobs, and so is a binding to cores that nobody asked for."""
+    job = await server.echo("nameless")
+    listed, found = (await server.listed())[job.id], await server.status(job.id)
+
+    for answer in (listed, found):
+        same("name and cpuCores", (answer.name, answer.cpuCores), ("", ""))
+
+
+@case("list-jobs.formats", "job.status", "job.start-time", "job.end-time", covers=("ListJobs=OK",))
+async def every_entry_is_well_formed(server: Subject) -> None:
+    """Whatever jobs there are: a UUID, one of the five statuses, RFC 3339 times, and an end only where it has ended."""
+    await server.ended(await server.echo("formed"))
+    for job in (await server.listed()).values():
+        is_uuid("the id", job.id)
+        one_of("status", job.status, STATUSES)
+        if job.startTime:
+            times.read("startTime", job.startTime)
+        if job.status in ("INITIALIZING", "RUNNING"):
+            same(f"endTime of a job that is {job.status}", job.endTime, "")
+        else:
+            times.read("endTime", job.endTime)
+        if job.status in ("COMPLETED", "FAILED"):
+            same(
+                f"whether the exit code of a job that is {job.status} is 0",
+                job.exitCode == 0,
+                job.status == "COMPLETED",
+            )
+
+
+@case("list-jobs.oldest-first", "proto.oldest-first", level=Level.MAY, covers=("ListJobs=OK",))
+async def the_oldest_comes_first(server: Subject) -> None:
+    """Jobs that were made one after the other are listed in that order."""
+    ids = [(await server.echo(str(number))).id for number in range(5)]
+    order = [job_id for job_id in await server.listed() if job_id in ids]
+
+    same("the order", order, ids)
+
+
+@case("list-jobs.meanwhile", "list-jobs.lists", covers=("ListJobs=OK", "RunJob=OK"))
+async def a_list_is_consistent_while_jobs_come_and_go(server: Subject) -> None:
+    """While jobs are made and end, each list has every job that was there before it was asked for, once."""
+    made: list[str] = []
+    going = True
+
+    async def watch() -> int:
+        lists = 0
+        while going:
+            before = set(made)
+            listed = await server.listed()
+            same("jobs missing in a list", sorted(before - set(listed)), [])
+            lists += 1
+        return lists
+
+    async def make() -> None:
+        for number in range(6):
+            made.append((await server.echo(str(number))).id)
+
+    watching = [asyncio.create_task(watch()) for _ in range(2)]
+    try:
+        await asyncio.gather(*(make() for _ in range(3)))
+    finally:
+        going = False
+    lists = await asyncio.gather(*watching)
+
+    expect(all(lists), "no list was answered meanwhile")
+
+
+@case("list-jobs.empty-request", "list-jobs.parameters", "service.list-jobs", covers=("ListJobs=OK",))
+async def the_request_has_no_fields(server: Subject) -> None:
+    """No bytes at all are a request."""
+    await server.answer("ListJobs", b"", pb.Jobs)

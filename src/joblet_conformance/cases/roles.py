@@ -1,0 +1,242 @@
+"""
+Who may call what: every call, every role.
+
+Runs in: the terminal of whoever tests a server.
+Source: API specification, "Role-Based Authorization", "Certificate Requirements", "Common Error Scenarios".
+"""
+
+import re
+import uuid
+from typing import Final
+
+from google.protobuf.message import Message
+from grpc import StatusCode
+
+from joblet.wire import joblet_pb2 as pb
+from joblet_conformance.calls import CALLS, call
+from joblet_conformance.case import Level, Profile, case
+from joblet_conformance.evidence import Skipped, expect, same
+from joblet_conformance.subject import Subject
+
+CHANGING: Final = ("RunJob", "StopJob")
+READING: Final = ("GetJobStatus", "ListJobs", "GetJobLogs")
+NO_ROLE: Final = re.compile(r"failed to extract client role: .+", re.DOTALL)
+
+# A client that is cut in the handshake never gets as far as a status; gRPC then says UNAVAILABLE by itself.
+CUT: Final = (StatusCode.UNAUTHENTICATED, StatusCode.UNAVAILABLE)
+
+
+def operation(name: str) -> str:
+    """`RunJob` → `run_job`, the words of a refusal."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+
+
+def _denied(name: str, profile: Profile, level: Level = Level.MUST) -> None:
+    @case(
+        f"roles.viewer-{operation(name).replace('_', '-')}",
+        "error.role",
+        "code.permission-denied",
+        "certificate.viewer",
+        "roles.viewer",
+        *([f"{operation(name).replace('_', '-')}.admin-only"] if name in CHANGING else []),
+        profile=profile,
+        level=level,
+        covers=(f"{name}=PERMISSION_DENIED",),
+    )
+    async def refused(server: Subject) -> None:
+        """A viewer may not call what changes anything; the refusal names the role and the operation."""
+        words = f"role viewer is not allowed to perform operation {operation(name)}"
+        await server.refused(name, call(name).request(), StatusCode.PERMISSION_DENIED, words, role="viewer")
+
+
+for _name in CHANGING:
+    _denied(_name, Profile.SECURITY)
+_denied("RunWorkflow", Profile.WORKFLOW)
+_denied("InstallRuntime", Profile.RUNTIME)
+
+
+@case(
+    "roles.viewer-cannot-stop",
+    "roles.viewer",
+    "stop-job.admin-only",
+    profile=Profile.SECURITY,
+    covers=("StopJob=PERMISSION_DENIED",),
+)
+async def a_viewers_stop_stops_nothing(server: Subject) -> None:
+    """A viewer who knows the id of a running job is refused, and the job runs on."""
+    job = await server.sleeper()
+    await server.running(job)
+    words = "role viewer is not allowed to perform operation stop_job"
+    await server.refused("StopJob", pb.StopJobReq(id=job.id), StatusCode.PERMISSION_DENIED, words, role="viewer")
+
+    same("the job's status", (await server.status(job.id)).status, "RUNNING")
+
+
+@case(
+    "roles.viewer-runs-nothing",
+    "roles.viewer",
+    "run-job.admin-only",
+    profile=Profile.SECURITY,
+    covers=("RunJob=PERMISSION_DENIED",),
+)
+async def a_viewers_job_is_never_made(server: Subject) -> None:
+    """A job that a viewer asks for is refused, and no trace of it is in the list."""
+    mark = f"viewer-{uuid.uuid4()}"
+    request = pb.RunJobReq(command=server.programs.echo, args=[mark])
+    await server.refused("RunJob", request, StatusCode.PERMISSION_DENIED, role="viewer")
+
+    listed = await server.listed()
+
+    same("jobs with its argument", [job.id for job in listed.values() if mark in job.args], [])
+
+
+@case(
+    "roles.refused-before-looked-up",
+    "code.permission-denied",
+    profile=Profile.SECURITY,
+    level=Level.SHOULD,
+    covers=("StopJob=PERMISSION_DENIED", "RunJob=PERMISSION_DENIED"),
+)
+async def a_viewer_learns_nothing_from_a_refusal(server: Subject) -> None:
+    """The role is checked first: an unknown job and an empty command are refused to a viewer like all others."""
+    for name, request in (("StopJob", pb.StopJobReq(id=str(uuid.uuid4()))), ("RunJob", pb.RunJobReq())):
+        await server.refused(name, request, StatusCode.PERMISSION_DENIED, role="viewer")
+
+
+@case(
+    "roles.viewer-reads",
+    "roles.viewer",
+    "certificate.viewer",
+    "get-job-status.roles",
+    "list-jobs.roles",
+    "version-2-10.list-roles",
+    "get-job-logs.roles",
+    "characteristics.roles",
+    "overview.mutual-tls",
+    profile=Profile.SECURITY,
+    covers=("GetJobStatus=OK", "ListJobs=OK", "GetJobLogs=OK"),
+)
+async def a_viewer_may_read(server: Subject) -> None:
+    """A viewer sees jobs, their status and their logs, exactly as an admin does."""
+    job = await server.echo("for everybody")
+    await server.ended(job)
+
+    same("the status", await server.status(job.id, role="viewer"), await server.status(job.id))
+    same("the list's entry", (await server.listed(role="viewer"))[job.id], (await server.listed())[job.id])
+    same("the log", await server.log(job.id, role="viewer"), b"for everybody\n")
+
+
+@case(
+    "roles.admin",
+    "roles.admin",
+    "certificate.admin",
+    profile=Profile.SECURITY,
+    covers=("RunJob=OK", "GetJobStatus=OK", "StopJob=OK", "ListJobs=OK", "GetJobLogs=OK"),
+)
+async def an_admin_may_do_everything(server: Subject) -> None:
+    """All five calls are open to an admin."""
+    job = await server.sleeper()
+    await server.status(job.id)
+    await server.listed()
+    await server.stop(job.id)
+    await server.log(job.id)
+
+
+def request_of(name: str) -> Message:
+    """A request that a server would serve or refuse, were the client let in."""
+    if name == "RunJob":
+        return pb.RunJobReq(command="echo", args=["nobody may run this"])
+    return call(name).request()
+
+
+def _shut_out(kind: str, title: str, *states: str, level: Level = Level.MUST) -> None:
+    async def refused(server: Subject) -> None:
+        server.target.identity(kind)
+        for name in (*CHANGING, *READING):
+            await server.refused(name, request_of(name), CUT, role=kind)
+
+    refused.__doc__ = title
+    case(
+        f"certificates.{kind}",
+        "authentication.same-ca",
+        "code.unauthenticated",
+        *states,
+        profile=Profile.SECURITY,
+        level=level,
+    )(refused)
+
+
+_shut_out("expired", "A client whose certificate has expired gets nowhere, with any call.")
+_shut_out("not-yet-valid", "A client whose certificate is not valid yet gets nowhere, with any call.")
+_shut_out("foreign", "A client whose certificate is of another CA gets nowhere, whatever role it says.")
+_shut_out("impostor", "A client whose CA has but the name of the right one gets nowhere.")
+_shut_out("none", "A client without a certificate gets nowhere, with any call.", "base.certificates", "error.no-tls")
+
+
+def _without_role(kind: str, title: str) -> None:
+    async def refused(server: Subject) -> None:
+        server.target.identity(kind)
+        for name in (*CHANGING, *READING):
+            await server.refused(name, request_of(name), StatusCode.UNAUTHENTICATED, NO_ROLE, role=kind)
+
+    refused.__doc__ = title
+    case(
+        f"certificates.{kind}",
+        "certificate.subject",
+        "code.unauthenticated",
+        "error.no-tls",
+        profile=Profile.SECURITY,
+        covers=tuple(f"{name}=UNAUTHENTICATED" for name in (*CHANGING, *READING)),
+    )(refused)
+
+
+_without_role("role-less", "A certificate without an OU gives no role, and every call says so.")
+_without_role("unknown-role", "A certificate with another OU than admin and viewer gives no role.")
+_without_role("capitals", "OU=ADMIN is not the role admin.")
+
+
+@case(
+    "certificates.named-admin",
+    "certificate.subject",
+    "certificate.viewer",
+    profile=Profile.SECURITY,
+    covers=("RunJob=PERMISSION_DENIED", "ListJobs=OK"),
+)
+async def a_name_is_no_role(server: Subject) -> None:
+    """CN=admin with OU=viewer is a viewer."""
+    server.target.identity("named-admin")
+    words = "role viewer is not allowed to perform operation run_job"
+    await server.refused("RunJob", request_of("RunJob"), StatusCode.PERMISSION_DENIED, words, role="named-admin")
+    await server.listed(role="named-admin")
+
+
+@case(
+    "roles.every-call",
+    "base.certificates",
+    "certificate.subject",
+    profile=Profile.SECURITY,
+    covers=tuple(f"{found.name}=UNAUTHENTICATED" for found in CALLS.values()),
+)
+async def no_call_is_open_to_a_client_without_a_role(server: Subject) -> None:
+    """No call of any service that the server offers is served to a client whose certificate has no role."""
+    server.target.identity("role-less")
+    for found in CALLS.values():
+        outcome = await server.outcome(found.id, found.request(), role="role-less")
+        expect(outcome.code is not StatusCode.OK, f"{found.id} is served to a client without a role")
+
+
+@case(
+    "roles.job-service",
+    "error.role",
+    "proto.same-service",
+    profile=Profile.SECURITY,
+    covers=("RunJob=PERMISSION_DENIED", "StopJob=PERMISSION_DENIED"),
+)
+async def both_services_have_the_same_roles(server: Subject) -> None:
+    """What a viewer may not do in JobletService, he may not do in JobService either."""
+    for name in CHANGING:
+        outcome = await server.outcome(f"JobService.{name}", call(name).request(), role="viewer")
+        if outcome.code is StatusCode.UNIMPLEMENTED:
+            raise Skipped("the server has no JobService")
+        words = f"role viewer is not allowed to perform operation {operation(name)}"
+        same("the refusal", (outcome.code.name, outcome.words), ("PERMISSION_DENIED", words))

@@ -1,0 +1,192 @@
+"""
+StopJob: SIGTERM, 100 ms, SIGKILL; and what there is to say afterwards.
+
+Runs in: the terminal of whoever tests a server.
+Source: API specification, "StopJob", "Termination Process".
+"""
+
+import asyncio
+import time
+from typing import Final
+
+from grpc import StatusCode
+
+from joblet.wire import joblet_pb2 as pb
+from joblet_conformance import times
+from joblet_conformance.case import Level, case
+from joblet_conformance.evidence import Failed, Skipped, expect, same
+from joblet_conformance.subject import Subject
+
+GRACE_S: Final = 0.1
+# A timer of the server may fire this much early; ours started before the request was sent.
+EARLY_S: Final = 0.005
+# From the request to the answer, on a machine that has much else to do. The specification gives no upper bound.
+STOPPED_WITHIN_S: Final = 10.0
+
+
+@case(
+    "stop-job.answer",
+    "stop-job.terminates",
+    "stop-job.response",
+    "stop-job.example-code",
+    "service.stop-job",
+    covers=(
+        "StopJob=OK",
+        "StopJobReq.id",
+        *tuple(f"StopJobRes.{name}" for name in ("id", "status", "endTime", "exitCode")),
+    ),
+)
+async def a_stop_answers_with_the_end(server: Subject) -> None:
+    """StopJob answers with the id, STOPPED, -1 and the time of the end."""
+    job = await server.sleeper()
+    await server.running(job)
+    stopped = await server.stop(job.id)
+
+    same("the id", stopped.id, job.id)
+    same("the status", stopped.status, "STOPPED")
+    same("exitCode", stopped.exitCode, -1)
+    times.recent("endTime", stopped.endTime)
+
+
+@case("stop-job.status", "stop-job.status", "status.stopped", covers=("StopJob=OK", "GetJobStatus=OK", "ListJobs=OK"))
+async def a_stopped_job_is_stopped_everywhere(server: Subject) -> None:
+    """As soon as StopJob has answered, GetJobStatus and ListJobs say STOPPED, with the same end and exit code."""
+    job = await server.sleeper()
+    stopped = await server.stop(job.id)
+    found, listed = await server.status(job.id), (await server.listed())[job.id]
+
+    for answer in (found, listed):
+        seen = (answer.status, answer.endTime, answer.exitCode)
+        same("status, endTime and exitCode", seen, ("STOPPED", stopped.endTime, stopped.exitCode))
+
+
+@case("stop-job.at-once", "stop-job.terminates", covers=("StopJob=OK",))
+async def a_job_can_be_stopped_as_soon_as_there_is_one(server: Subject) -> None:
+    """A stop right after RunJob's answer is obeyed, also while the job is being set up."""
+    for _ in range(5):
+        job = await server.sleeper()
+        same("the status", (await server.stop(job.id)).status, "STOPPED")
+
+
+@case("stop-job.sigterm", "stop-job.sigterm", "stop-job.terminates", covers=("StopJob=OK", "GetJobLogs=OK"))
+async def sigterm_comes_first(server: Subject) -> None:
+    """A job that acts on SIGTERM has its say before it ends."""
+    job = await server.shell(
+        f"trap 'echo got SIGTERM; exit 0' TERM; echo ready; while true; do {server.programs.sleep} 0.01; done"
+    )
+    async with server.reader(job.id) as reader:
+        await reader.until(b"ready")
+        stopped = await server.stop(job.id)
+        log = await reader.rest()
+
+    expect(b"got SIGTERM" in log, f"the job has printed {log!r}, so it was not sent SIGTERM, or had no time to act")
+    same("the status", stopped.status, "STOPPED")
+
+
+@case("stop-job.sigkill", "stop-job.sigkill", "stop-job.grace", alone=True, covers=("StopJob=OK",))
+async def a_job_that_ignores_sigterm_is_killed(server: Subject) -> None:
+    """A job that ignores SIGTERM lives on for 100 ms, and is then killed."""
+    job = await server.shell(f"trap '' TERM; echo ready; while true; do {server.programs.sleep} 0.01; done")
+    async with server.reader(job.id) as reader:
+        await reader.until(b"ready")
+        began_s = time.monotonic()
+        stopped = await server.stop(job.id)
+        took_s = time.monotonic() - began_s
+
+    same("the status and exitCode", (stopped.status, stopped.exitCode), ("STOPPED", -1))
+    if took_s < GRACE_S - EARLY_S:
+        raise Failed(f"StopJob took {took_s * 1000:.0f} ms: the job did not have its 100 ms")
+    if took_s > STOPPED_WITHIN_S:
+        raise Failed(f"StopJob took {took_s:.1f} s, expected little more than 100 ms")
+
+
+@case("stop-job.no-wait", "stop-job.sigkill", level=Level.MAY, alone=True, covers=("StopJob=OK",))
+async def a_job_that_obeys_is_not_waited_for(server: Subject) -> None:
+    """A job that ends on SIGTERM need not be waited for: one of ten such stops takes less than 100 ms."""
+    quickest_s = 60.0
+    for _ in range(10):
+        job = await server.sleeper()
+        await server.running(job)
+        began_s = time.monotonic()
+        await server.stop(job.id)
+        quickest_s = min(quickest_s, time.monotonic() - began_s)
+
+    expect(quickest_s < GRACE_S, f"the quickest of ten stops took {quickest_s * 1000:.0f} ms")
+
+
+def _finished(status: str, script: str) -> None:
+    @case(
+        f"stop-job.{status.lower()}",
+        "error.not-running",
+        covers=("StopJob=INVALID_ARGUMENT",),
+    )
+    async def refused(server: Subject) -> None:
+        """A job that has ended cannot be stopped; the refusal names its status."""
+        job = await server.shell(script)
+        await server.ended(job)
+
+        words = f"job is not running: {job.id} (current status: {status})"
+        await server.refused("StopJob", pb.StopJobReq(id=job.id), StatusCode.INVALID_ARGUMENT, words)
+
+
+_finished("COMPLETED", "exit 0")
+_finished("FAILED", "exit 1")
+
+
+@case("stop-job.twice", "error.not-running", "stop-job.status", covers=("StopJob=INVALID_ARGUMENT",))
+async def a_second_stop_is_refused(server: Subject) -> None:
+    """A job that was stopped cannot be stopped again."""
+    job = await server.sleeper()
+    await server.stop(job.id)
+
+    words = f"job is not running: {job.id} (current status: STOPPED)"
+    await server.refused("StopJob", pb.StopJobReq(id=job.id), StatusCode.INVALID_ARGUMENT, words)
+
+
+@case("stop-job.at-the-same-time", "stop-job.terminates", "error.not-running", covers=("StopJob=OK",))
+async def many_stops_at_once_have_one_end(server: Subject) -> None:
+    """Ten clients stop the same job: each is answered with the same end, or told that it is STOPPED."""
+    job = await server.sleeper()
+    await server.running(job)
+    request = pb.StopJobReq(id=job.id)
+    outcomes = await asyncio.gather(*(server.outcome("StopJob", request) for _ in range(10)))
+
+    answers = [outcome.answers[0] for outcome in outcomes if outcome.code is StatusCode.OK]
+    expect(answers, "none of ten stops succeeded")
+    same("the number of different answers", len({answer.SerializeToString() for answer in answers}), 1)
+    words = f"job is not running: {job.id} (current status: STOPPED)"
+    for outcome in outcomes:
+        if outcome.code is not StatusCode.OK:
+            same("the refusal of a stop", (outcome.code.name, outcome.words), ("INVALID_ARGUMENT", words))
+
+
+@case("stop-job.stays-stopped", "stop-job.status", covers=("GetJobLogs=OK", "StopJob=OK"))
+async def nothing_is_printed_after_the_stop(server: Subject) -> None:
+    """Once StopJob has answered, the log grows no more: nothing of the job is left."""
+    job = await server.shell(f"while true; do echo tick; {server.programs.sleep} 0.01; done")
+    async with server.reader(job.id) as reader:
+        await reader.until(b"tick")
+        await server.stop(job.id)
+    first = await server.log(job.id)
+    await asyncio.sleep(0.1)
+
+    same("the log a moment later", await server.log(job.id), first)
+
+
+@case(
+    "stop-job.timeout",
+    "status.stopped",
+    "proto.timeout",
+    level=Level.MAY,
+    covers=("RunJobReq.timeout", "GetJobStatusRes.timeout"),
+)
+async def a_job_that_runs_too_long_is_stopped(server: Subject) -> None:
+    """A job past the timeout that was asked for is STOPPED, exit code -1, as if somebody had stopped it."""
+    job = await server.sleeper(timeout=1)
+    found = await server.status(job.id)
+    if not found.timeout:
+        raise Skipped("the server takes no timeout in RunJobReq (the specification has none there)")
+    ended = await server.ended(job)
+
+    same("the timeout", found.timeout, 1)
+    same("the status and exitCode", (ended.status, ended.exitCode), ("STOPPED", -1))

@@ -1,0 +1,128 @@
+"""
+TLS as such: which version, and that there is no way around it.
+
+Runs in: the terminal of whoever tests a server.
+Source: API specification, "API Characteristics", "Base Configuration"; RFC 8446; RFC 9113, section 3.4.
+"""
+
+import asyncio
+import ssl
+import tempfile
+from pathlib import Path
+from typing import Final, cast
+
+from joblet_conformance.case import Level, Profile, case
+from joblet_conformance.evidence import Failed, same
+from joblet_conformance.subject import Subject
+
+# The beginning of HTTP/2 from a client, with settings that say nothing.
+PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"
+FRAME_HEAD_BYTES: Final = 9
+
+
+class _Refused(Exception):
+    """The server has not said a word of HTTP/2."""
+
+
+async def _greeted(server: Subject, version: ssl.TLSVersion | None, role: str = "admin") -> str:
+    """
+    Begin to talk HTTP/2 with exactly this version of TLS, offering every cipher that OpenSSL has.
+
+    Args:
+        version: None for no TLS at all.
+
+    Returns:
+        The version that was agreed on.
+
+    Raises:
+        _Refused: By the server.
+    """
+    exchange = server.evidence.begin(role, "TLS", version.name if version else "no TLS")
+    host, _, port = server.target.address.rpartition(":")
+    try:
+        async with asyncio.timeout(server.patience_s):
+            reader, writer = await asyncio.open_connection(
+                host.strip("[]"),
+                int(port),
+                ssl=_context(server, version, role) if version else None,
+                server_hostname=(server.target.server_name or host.strip("[]")) if version else None,
+            )
+            # With TLS 1.3 the server judges the client after the client is done: its first words tell.
+            writer.write(PREFACE)
+            answer = await reader.read(FRAME_HEAD_BYTES)
+            agreed = cast("ssl.SSLObject", writer.get_extra_info("ssl_object")).version() if version else "none"
+            writer.transport.abort()
+    except (OSError, TimeoutError) as error:
+        why = str(error) or type(error).__name__
+        exchange.ended("REFUSED", why)
+        raise _Refused(why) from None
+    if not answer:
+        exchange.ended("REFUSED", "the connection was closed")
+        raise _Refused("the connection was closed")
+    exchange.ended("GREETED", f"{agreed}: {answer!r}")
+    return agreed or ""
+
+
+def _context(server: Subject, version: ssl.TLSVersion, role: str) -> ssl.SSLContext:
+    context = ssl.create_default_context(cadata=server.target.ca.decode())
+    context.minimum_version = context.maximum_version = version
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    context.set_alpn_protocols(["h2"])
+    identity = server.target.identity(role)
+    if identity.certificate:
+        with tempfile.TemporaryDirectory() as folder:  # OpenSSL takes files only
+            pem = Path(folder) / "client.pem"
+            pem.touch(mode=0o600)
+            pem.write_bytes(identity.certificate + identity.key)
+            context.load_cert_chain(pem)
+    return context
+
+
+@case("tls.1-3", "characteristics.tls", "base.tls", "overview.grpc", profile=Profile.SECURITY)
+async def tls_1_3_is_spoken(server: Subject) -> None:
+    """A client that speaks nothing but TLS 1.3 is greeted in HTTP/2."""
+    try:
+        agreed = await _greeted(server, ssl.TLSVersion.TLSv1_3)
+    except _Refused as refused:
+        raise Failed(f"a client with TLS 1.3 is refused: {refused}") from None
+    same("the version agreed on", agreed, "TLSv1.3")
+
+
+@case("tls.1-2", "characteristics.tls", profile=Profile.SECURITY)
+async def tls_1_2_is_refused(server: Subject) -> None:
+    """A client with a valid certificate that speaks nothing newer than TLS 1.2 does not get in."""
+    try:
+        agreed = await _greeted(server, ssl.TLSVersion.TLSv1_2)
+    except _Refused:
+        return
+    raise Failed(f"a client is greeted over {agreed}")
+
+
+@case("tls.none", "base.tls", "overview.mutual-tls", profile=Profile.SECURITY)
+async def plain_text_is_refused(server: Subject) -> None:
+    """A client without TLS does not get in."""
+    try:
+        await _greeted(server, None)
+    except _Refused:
+        return
+    raise Failed("a client without TLS is greeted")
+
+
+def _not_greeted(kind: str) -> None:
+    @case(
+        f"tls.{kind}-not-greeted",
+        "authentication.same-ca",
+        profile=Profile.SECURITY,
+        level=Level.SHOULD,
+    )
+    async def refused(server: Subject) -> None:
+        """A client that cannot be verified is cut in the handshake: it does not hear a word of HTTP/2."""
+        try:
+            await _greeted(server, ssl.TLSVersion.TLSv1_3, kind)
+        except _Refused:
+            return
+        raise Failed(f"a client is greeted that is: {kind}")
+
+
+for _kind in ("none", "foreign", "expired"):
+    _not_greeted(_kind)

@@ -1,0 +1,381 @@
+"""
+Workflows: order, names, and what becomes of a job whose requirement cannot hold.
+
+Runs in: the terminal of whoever tests a server.
+Source: API specification, "Workflow API".
+"""
+
+import asyncio
+import re
+import uuid
+from typing import Any, Final
+
+from grpc import StatusCode
+
+from joblet.wire import joblet_pb2 as pb
+from joblet_conformance.case import Level, Profile, case, fields
+from joblet_conformance.evidence import Failed, Found, expect, is_uuid, same
+from joblet_conformance.subject import ENDED, POLL_S, Subject
+from joblet_conformance.workflowfile import file_of, job
+
+NOT_STARTED: Final = "0"
+SETTLES_S: Final = 0.1  # in which a server would start what it should not
+
+
+async def run(server: Subject, jobs: dict[str, Any], name: str = "conformance.yaml", **further: Any) -> str:
+    """Start a workflow; its UUID."""
+    request = pb.RunWorkflowRequest(workflow=name, totalJobs=len(jobs), yamlContent=file_of(jobs, **further))
+    return (await server.answer("RunWorkflow", request, pb.RunWorkflowResponse)).workflowUuid
+
+
+async def status(server: Subject, workflow: str, *, role: str = "admin") -> pb.GetWorkflowStatusResponse:
+    """What GetWorkflowStatus says now."""
+    request = pb.GetWorkflowStatusRequest(workflowUuid=workflow)
+    return await server.answer("GetWorkflowStatus", request, pb.GetWorkflowStatusResponse, role=role)
+
+
+async def jobs_until(server: Subject, workflow: str, **wanted: str) -> Found[pb.WorkflowJob]:
+    """Each job by its name, once those named have the status that is wanted."""
+    try:
+        async with asyncio.timeout(server.patience_s):
+            while True:
+                told = (await status(server, workflow)).jobs
+                jobs = Found("the workflow", {each.jobName: each for each in told})
+                if all(name in jobs and jobs[name].status == state for name, state in wanted.items()):
+                    return jobs
+                for name, state in wanted.items():
+                    if name in jobs and jobs[name].status in ENDED:
+                        same(f"the status of the job {name}", jobs[name].status, state)
+                await asyncio.sleep(POLL_S)
+    except TimeoutError:
+        states = {name: each.status for name, each in jobs.items()}
+        raise Failed(f"after {server.patience_s:g} s the jobs are {states}, expected {wanted}") from None
+
+
+def _seconds(time: pb.Timestamp) -> float:
+    return time.seconds + time.nanos / 1e9
+
+
+@case(
+    "workflow.order",
+    "workflow.dependencies",
+    "workflow-names.requires",
+    "workflow-job.start-time",
+    "workflow-job.end-time",
+    "workflow-status.jobs",
+    "job-service.run-workflow",
+    "job-service.get-workflow-status",
+    profile=Profile.WORKFLOW,
+    covers=(
+        "RunWorkflow=OK",
+        "GetWorkflowStatus=OK",
+        *fields("RunWorkflowRequest", "workflow", "yamlContent", "totalJobs"),
+        "RunWorkflowResponse.workflowUuid",
+        "GetWorkflowStatusRequest.workflowUuid",
+        "GetWorkflowStatusResponse.jobs",
+        *fields("WorkflowJob", "startTime", "endTime"),
+        *fields("Timestamp", "seconds", "nanos"),
+    ),
+)
+async def a_job_starts_after_what_it_requires(server: Subject) -> None:
+    """A job that requires another one COMPLETED starts when that has ended, and not before."""
+    workflow = await run(
+        server,
+        {
+            "process-data": job(server.programs.echo, "second", requires={"setup-data": "COMPLETED"}),
+            "setup-data": job(server.programs.sleep, "0.2"),
+        },
+    )
+    jobs = await jobs_until(server, workflow, **{"setup-data": "COMPLETED", "process-data": "COMPLETED"})
+    first, second = jobs["setup-data"], jobs["process-data"]
+
+    expect(
+        _seconds(second.startTime) >= _seconds(first.endTime) >= _seconds(first.startTime) > 0,
+        f"setup-data ended at {_seconds(first.endTime)}, process-data started at {_seconds(second.startTime)}",
+    )
+    expect(_seconds(second.endTime) >= _seconds(second.startTime), "a job ends before it starts")
+
+
+@case(
+    "workflow.names",
+    "workflow.names",
+    "version-2-10.names",
+    "workflow-names.derived",
+    "workflow-names.name",
+    "workflow-names.id",
+    "workflow-job.job-name",
+    "workflow-job.job-id",
+    "workflow-job.started",
+    "workflow-job.dependencies",
+    "job.name",
+    profile=Profile.WORKFLOW,
+    covers=(
+        "GetWorkflowStatus=OK",
+        *fields("WorkflowJob", "jobId", "jobName", "dependencies"),
+        "Job.name",
+        *fields("GetJobStatusRes", "name", "dependencies", "workflowUuid"),
+    ),
+)
+async def jobs_are_called_as_in_the_file(server: Subject) -> None:
+    """Each job has its key in the YAML as its name, its dependencies by name, and a UUID that GetJobStatus knows."""
+    workflow = await run(
+        server,
+        {
+            "fetch": job(server.programs.echo, "one"),
+            "lint": job(server.programs.echo, "two"),
+            "build": job(server.programs.echo, "three", requires={"fetch": "COMPLETED", "lint": "COMPLETED"}),
+        },
+    )
+    jobs = await jobs_until(server, workflow, build="COMPLETED")
+    listed = await server.listed()
+
+    same("the names", sorted(jobs), ["build", "fetch", "lint"])
+    same("the dependencies of build", sorted(jobs["build"].dependencies), ["fetch", "lint"])
+    same("the dependencies of fetch", list(jobs["fetch"].dependencies), [])
+    for name, each in jobs.items():
+        is_uuid("the jobId", each.jobId)
+        same("the name in ListJobs", listed[each.jobId].name, name)
+        same("the name in GetJobStatus", (await server.status(each.jobId)).name, name)
+    same("the log of build", await server.log(jobs["build"].jobId), b"three\n")
+
+
+@case(
+    "workflow.not-started",
+    "workflow-job.not-started",
+    "workflow-job.job-id",
+    "workflow.monitoring",
+    profile=Profile.WORKFLOW,
+    covers=("GetWorkflowStatus=OK", "WorkflowJob.jobId", "WorkflowJob.status"),
+)
+async def a_job_that_has_not_started_has_the_id_0(server: Subject) -> None:
+    """While a job waits for one that runs, its jobId is "0", it has no start, and it is not RUNNING."""
+    workflow = await run(
+        server,
+        {
+            "first": job(server.programs.sleep, "3600"),
+            "second": job(server.programs.echo, "never", requires={"first": "COMPLETED"}),
+        },
+    )
+    jobs = await jobs_until(server, workflow, first="RUNNING")
+    waiting = jobs["second"]
+
+    same("the jobId", waiting.jobId, NOT_STARTED)
+    same("startTime", _seconds(waiting.startTime), 0)
+    expect(waiting.status not in ("RUNNING", *ENDED), f"the status is {waiting.status!r}")
+    await server.stop(jobs["first"].jobId)
+
+
+@case(
+    "workflow.at-the-same-time",
+    "workflow.dependencies",
+    profile=Profile.WORKFLOW,
+    covers=("GetWorkflowStatus=OK",),
+)
+async def jobs_without_dependencies_run_at_the_same_time(server: Subject) -> None:
+    """Two jobs that require nothing of each other are RUNNING together."""
+    workflow = await run(server, {name: job(server.programs.sleep, "3600") for name in ("left", "right")})
+    jobs = await jobs_until(server, workflow, left="RUNNING", right="RUNNING")
+
+    for each in jobs.values():
+        await server.stop(each.jobId)
+
+
+@case(
+    "workflow.failed",
+    "workflow-job.exit-code",
+    "workflow-job.status",
+    "workflow-job.not-started",
+    profile=Profile.WORKFLOW,
+    covers=("GetWorkflowStatus=OK", "WorkflowJob.exitCode", "WorkflowJob.status"),
+)
+async def what_requires_success_never_starts_after_a_failure(server: Subject) -> None:
+    """A job that fails has its exit code; what requires it COMPLETED never starts, what requires it FAILED does."""
+    workflow = await run(
+        server,
+        {
+            "breaks": job(server.programs.sh, "-c", "exit 3"),
+            "never": job(server.programs.echo, "never", requires={"breaks": "COMPLETED"}),
+            "alarm": job(server.programs.echo, "alarm", requires={"breaks": "FAILED"}),
+        },
+    )
+    await jobs_until(server, workflow, breaks="FAILED", alarm="COMPLETED")
+    await asyncio.sleep(SETTLES_S)
+    jobs = await jobs_until(server, workflow, breaks="FAILED", alarm="COMPLETED")
+
+    same("exitCode", jobs["breaks"].exitCode, 3)
+    same("the jobId of what never starts", jobs["never"].jobId, NOT_STARTED)
+    same("the exit code of alarm", jobs["alarm"].exitCode, 0)
+
+
+@case(
+    "workflow.stopped",
+    "workflow-job.status",
+    "status.stopped",
+    profile=Profile.WORKFLOW,
+    covers=("StopJob=OK", "GetWorkflowStatus=OK"),
+)
+async def a_stopped_job_of_a_workflow_is_stopped(server: Subject) -> None:
+    """A workflow's job can be stopped like any other, and what requires it COMPLETED never starts."""
+    workflow = await run(
+        server,
+        {
+            "long": job(server.programs.sleep, "3600"),
+            "next": job(server.programs.echo, "never", requires={"long": "COMPLETED"}),
+        },
+    )
+    running = (await jobs_until(server, workflow, long="RUNNING"))["long"]
+    await server.stop(running.jobId)
+    await asyncio.sleep(SETTLES_S)
+    jobs = await jobs_until(server, workflow, long="STOPPED")
+
+    same("the exit code", jobs["long"].exitCode, -1)
+    same("the jobId of the next", jobs["next"].jobId, NOT_STARTED)
+
+
+@case(
+    "workflow.jobs",
+    "job-service.get-workflow-jobs",
+    "workflow-status.jobs",
+    profile=Profile.WORKFLOW,
+    covers=("GetWorkflowJobs=OK", "GetWorkflowJobsRequest.workflowUuid", "GetWorkflowJobsResponse.jobs"),
+)
+async def the_jobs_are_those_of_the_status(server: Subject) -> None:
+    """GetWorkflowJobs and GetWorkflowStatus name the same jobs, to an admin and to a viewer."""
+    workflow = await run(server, {"only": job(server.programs.echo, "one")})
+    await jobs_until(server, workflow, only="COMPLETED")
+    request = pb.GetWorkflowJobsRequest(workflowUuid=workflow)
+    for role in ("admin", "viewer"):
+        answer = await server.answer("GetWorkflowJobs", request, pb.GetWorkflowJobsResponse, role=role)
+
+        same("the jobs", list(answer.jobs), list((await status(server, workflow, role=role)).jobs))
+
+
+@case(
+    "workflow.info",
+    "workflow-status.workflow",
+    "workflow.monitoring",
+    "job-service.list-workflows",
+    profile=Profile.WORKFLOW,
+    covers=(
+        "ListWorkflows=OK",
+        "ListWorkflowsRequest.includeCompleted",
+        "ListWorkflowsResponse.workflows",
+        "GetWorkflowStatusResponse.workflow",
+        "RunWorkflowResponse.status",
+        *tuple(f"WorkflowInfo.{name}" for name in ("uuid", "workflow", "status", "totalJobs", "completedJobs")),
+        *tuple(f"WorkflowInfo.{name}" for name in ("failedJobs", "createdAt", "startedAt", "completedAt")),
+    ),
+)
+async def a_workflow_is_listed_with_its_progress(server: Subject) -> None:
+    """A workflow is found and listed under its UUID, with how many of its jobs there are, have completed and failed."""
+    jobs = {"good": job(server.programs.echo, "good"), "bad": job(server.programs.sh, "-c", "exit 1")}
+    workflow = await run(server, jobs, "progress.yaml")
+    await jobs_until(server, workflow, good="COMPLETED", bad="FAILED")
+    info = await _ended(server, workflow)
+    request = pb.ListWorkflowsRequest(includeCompleted=True)
+    for role in ("admin", "viewer"):
+        answer = await server.answer("ListWorkflows", request, pb.ListWorkflowsResponse, role=role)
+        listed = {each.uuid: each.status for each in answer.workflows}
+        same(f"the status in the {role}'s list", listed.get(workflow), info.status)
+
+    same("the name", info.workflow, "progress.yaml")
+    same("totalJobs, completedJobs, failedJobs", (info.totalJobs, info.completedJobs, info.failedJobs), (2, 1, 1))
+    same("the status of a workflow one of whose jobs failed", info.status, "FAILED")
+    expect(
+        0 < _seconds(info.createdAt) <= _seconds(info.startedAt) <= _seconds(info.completedAt),
+        "createdAt, startedAt and completedAt are not in this order",
+    )
+
+
+async def _ended(server: Subject, workflow: str) -> pb.WorkflowInfo:
+    """What is said of a workflow once it has ended, which may be a moment after its last job."""
+    try:
+        async with asyncio.timeout(server.patience_s):
+            while not (info := (await status(server, workflow)).workflow).completedAt.seconds:
+                await asyncio.sleep(POLL_S)  # the event is over there
+            return info
+    except TimeoutError:
+        raise Failed(f"{server.patience_s:g} s after its last job the workflow has no completedAt") from None
+
+
+@case(
+    "workflow.list-leaves-out",
+    "job-service.list-workflows",
+    profile=Profile.WORKFLOW,
+    level=Level.SHOULD,
+    covers=("ListWorkflows=OK", "ListWorkflowsRequest.includeCompleted"),
+)
+async def what_has_ended_is_listed_on_request_only(server: Subject) -> None:
+    """Without includeCompleted a list has the workflows that are under way, and no others."""
+    over = await run(server, {"only": job(server.programs.echo, "one")})
+    going = await run(server, {"only": job(server.programs.sleep, "3600")})
+    await _ended(server, over)
+    answer = await server.answer("ListWorkflows", pb.ListWorkflowsRequest(), pb.ListWorkflowsResponse)
+    listed = {each.uuid for each in answer.workflows}
+
+    same(
+        "whether the one under way and the one that has ended are listed",
+        (going in listed, over in listed),
+        (True, False),
+    )
+
+
+@case(
+    "workflow.prefix",
+    "proto.workflow-id",
+    profile=Profile.WORKFLOW,
+    level=Level.MAY,
+    covers=("GetWorkflowStatus=OK", "GetWorkflowStatusRequest.workflowUuid"),
+)
+async def the_beginning_of_a_workflows_uuid_is_enough(server: Subject) -> None:
+    """The beginning of a UUID that no other workflow's has is as good as the whole."""
+    workflow = await run(server, {"only": job(server.programs.echo, "one")})
+
+    same("the uuid", (await status(server, workflow[:13])).workflow.uuid, workflow)
+
+
+def _unknown(name: str, request: type[Any]) -> None:
+    @case(
+        f"workflow.unknown-{re.sub('(?<!^)(?=[A-Z])', '-', name).lower()}",
+        "code.not-found",
+        profile=Profile.WORKFLOW,
+        covers=(f"{name}=NOT_FOUND",),
+    )
+    async def refused(server: Subject) -> None:
+        """A UUID that no workflow has is NOT_FOUND, with the id in the message."""
+        for unknown in (str(uuid.uuid4()), "no-uuid"):
+            pattern = re.compile(rf".*{unknown}.*", re.DOTALL)
+            await server.refused(name, request(workflowUuid=unknown), StatusCode.NOT_FOUND, pattern)
+
+
+_unknown("GetWorkflowStatus", pb.GetWorkflowStatusRequest)
+_unknown("GetWorkflowJobs", pb.GetWorkflowJobsRequest)
+
+
+@case(
+    "workflow.secrets",
+    "job.secret-environment",
+    "job.environment",
+    profile=Profile.WORKFLOW,
+    level=Level.SHOULD,
+    covers=("GetWorkflowStatus=OK", "WorkflowInfo.yamlContent", "Job.secret_environment", "Job.environment"),
+)
+async def secrets_of_a_workflow_are_masked_everywhere(server: Subject) -> None:
+    """A secret of a workflow's job reaches the job, and is in no answer of any call."""
+    secret = f"secret-{uuid.uuid4()}"
+    only = job(server.programs.sh, "-c", 'echo "$PLAIN $SECRET"')
+    only |= {"environment": {"PLAIN": "plain"}, "secret_environment": {"SECRET": secret}}
+    workflow = await run(server, {"only": only})
+    found = (await jobs_until(server, workflow, only="COMPLETED"))["only"]
+    listed = (await server.listed())[found.jobId]
+    answers = [
+        listed,
+        await status(server, workflow),
+        await server.status(found.jobId),
+        await server.answer("ListWorkflows", pb.ListWorkflowsRequest(includeCompleted=True), pb.ListWorkflowsResponse),
+    ]
+
+    same("what the job prints", await server.log(found.jobId), f"plain {secret}\n".encode())
+    same("environment in ListJobs", dict(listed.environment), {"PLAIN": "plain"})
+    for answer in answers:
+        expect(secret not in str(answer), f"the value of a secret variable is shown in {answer.DESCRIPTOR.name}")

@@ -1,0 +1,275 @@
+"""
+`joblet-conformance`: the command line.
+
+    joblet-conformance run --server HOST:PORT --ca ca-cert.pem --ca-key ca-key.pem
+    joblet-conformance list | explain CASE | coverage
+
+Exit status of `run`: 0 all cases that are a must have passed, 1 one has failed, 2 the command line or the connection
+is of no use, 3 none has failed but one could not be tried, 130 after Ctrl-C.
+
+Runs in: the terminal of whoever tests a server. May not: import a server.
+"""
+
+import argparse
+import asyncio
+import datetime
+import fnmatch
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from grpc import StatusCode
+
+from joblet.wire import joblet_pb2 as pb
+from joblet_conformance import certificates, dialect
+from joblet_conformance.case import PROFILES, Case, Profile, cases
+from joblet_conformance.certificates import KINDS, Identity
+from joblet_conformance.coverage import coverage, markdown
+from joblet_conformance.evidence import Evidence, Skipped
+from joblet_conformance.reports import asjson, junit, page
+from joblet_conformance.reports import markdown as as_markdown
+from joblet_conformance.reports.outcome import Report, suite
+from joblet_conformance.reports.terminal import Progress
+from joblet_conformance.runner import PARALLEL, Conclusion, run
+from joblet_conformance.subject import Subject
+from joblet_conformance.target import PATIENCE_S, Programs, ProgramsUnusable, Target, read_programs, services
+
+USAGE: Final = 2
+INTERRUPTED: Final = 130
+STATUS: Final[Mapping[Conclusion, int]] = {Conclusion.CONFORMS: 0, Conclusion.FAILS: 1, Conclusion.OPEN: 3}
+DEFAULT_PROFILES: Final = (Profile.CORE, Profile.SECURITY, Profile.WORKFLOW, Profile.PROCESS, Profile.LOAD)
+REPORTS: Final[Mapping[str, Callable[[Report], str]]] = {
+    "junit": junit.render,
+    "json": asjson.render,
+    "markdown": as_markdown.render,
+    "html": page.render,
+}
+
+
+class Unusable(Exception):
+    """What the user has asked for cannot be done; with words for the user."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """
+    Entry point.
+
+    Returns:
+        The exit status.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        status: int = options.verb(options)
+    except (Unusable, certificates.CertificateUnusable, dialect.DialectUnusable, ProgramsUnusable) as error:
+        print(f"joblet-conformance: {error}", file=sys.stderr)
+        return USAGE
+    except ModuleNotFoundError as error:
+        print(f"joblet-conformance: {error.name} is missing: pip install 'joblet[conformance]'", file=sys.stderr)
+        return USAGE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="joblet-conformance", description="Holds a Joblet server against the specification.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=suite())
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+
+    running = verbs.add_parser("run", help="try every case against a server", allow_abbrev=False)
+    running.set_defaults(verb=_run)
+    running.add_argument("--server", required=True, metavar="HOST:PORT")
+    running.add_argument("--ca", required=True, type=Path, metavar="FILE", help="certificate of the server's CA")
+    running.add_argument(
+        "--ca-key", type=Path, metavar="FILE", help="its key: every client that is not given is then made with it"
+    )
+    for kind in KINDS:
+        for part in ("cert", "key"):
+            running.add_argument(f"--{kind}-{part}", type=Path, metavar="FILE", help=argparse.SUPPRESS)
+    running.add_argument("--server-name", default="", metavar="NAME", help="the name in the server's certificate")
+    running.add_argument("--dialect", default="auto", metavar="NAME|FILE", help="default: found by reflection")
+    running.add_argument("--programs", type=Path, metavar="FILE", help="TOML: what sh, echo, sleep and cat are called")
+    running.add_argument(
+        "--parallel", type=_positive, default=PARALLEL, metavar="N", help=f"cases at once (default: {PARALLEL})"
+    )
+    running.add_argument(
+        "--patience",
+        type=float,
+        default=PATIENCE_S,
+        metavar="SECONDS",
+        help=f"how long to wait for what should take a moment (default: {PATIENCE_S:g})",
+    )
+    _add_choice(running)
+    for name in REPORTS:
+        running.add_argument(f"--{name}", type=Path, metavar="FILE", help=f"write a report as {name}")
+    running.epilog = (
+        "Clients: --admin-cert, --admin-key, and the same for viewer, and for the cases that need them "
+        f"{', '.join(kind for kind in KINDS if kind not in ('admin', 'viewer'))}."
+    )
+
+    listing = verbs.add_parser("list", help="list the cases", allow_abbrev=False)
+    listing.set_defaults(verb=_list)
+    _add_choice(listing)
+
+    explaining = verbs.add_parser("explain", help="say what a case checks", allow_abbrev=False)
+    explaining.set_defaults(verb=_explain)
+    explaining.add_argument("case", metavar="CASE")
+
+    covering = verbs.add_parser("coverage", help="say what of the specification is checked", allow_abbrev=False)
+    covering.set_defaults(verb=_coverage)
+    return parser
+
+
+def _add_choice(parser: argparse.ArgumentParser) -> None:
+    profiles = "; ".join(f"{profile}: {what}" for profile, what in PROFILES.items())
+    parser.add_argument(
+        "--profile",
+        type=_profiles,
+        default=DEFAULT_PROFILES,
+        metavar="NAME,…",
+        help=f"{profiles} (default: {','.join(DEFAULT_PROFILES)})",
+    )
+    parser.add_argument("--case", action="append", metavar="PATTERN", help="only these, such as 'stop-job.*'")
+    parser.add_argument("--except", action="append", dest="leave_out", metavar="PATTERN", help="all but these")
+
+
+def _profiles(text: str) -> tuple[Profile, ...]:
+    try:
+        return tuple(Profile(name) for name in text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error} (there are: {', '.join(Profile)})") from None
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return number
+
+
+def _chosen(options: argparse.Namespace) -> Sequence[Case]:
+    """Raises Unusable when nothing is left."""
+    chosen = [
+        case
+        for case in cases().values()
+        if case.profile in options.profile
+        and any(fnmatch.fnmatchcase(case.id, pattern) for pattern in options.case or ["*"])
+        and not any(fnmatch.fnmatchcase(case.id, pattern) for pattern in options.leave_out or [])
+    ]
+    if not chosen:
+        raise Unusable("no case is left of those chosen (joblet-conformance list shows what there is)")
+    return chosen
+
+
+def _run(options: argparse.Namespace) -> int:
+    chosen = _chosen(options)
+    target = Target(
+        address=options.server,
+        ca=certificates.read(options.ca),
+        identities=_identities(options),
+        programs=read_programs(options.programs) if options.programs else Programs(),
+        server_name=options.server_name,
+        patience_s=options.patience,
+    )
+    report = asyncio.run(_tried(target, options, chosen))
+    for name, render in REPORTS.items():
+        path: Path | None = getattr(options, name)
+        if path is not None:
+            try:
+                path.write_text(render(report), encoding="utf-8", errors="replace")
+            except OSError as error:
+                raise Unusable(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from None
+    return STATUS[report.conclusion]
+
+
+def _identities(options: argparse.Namespace) -> Mapping[str, Identity]:
+    given = {}
+    for kind in KINDS:
+        name = kind.replace("-", "_")
+        certificate, key = getattr(options, f"{name}_cert"), getattr(options, f"{name}_key")
+        if (certificate is None) != (key is None):
+            raise Unusable(f"--{kind}-cert and --{kind}-key belong together")
+        if certificate is not None:
+            given[kind] = Identity(certificates.read(certificate), certificates.read(key))
+    ca_key = certificates.read(options.ca_key) if options.ca_key else None
+    found = certificates.identities(certificates.read(options.ca), ca_key, given)
+    for role in ("admin", "viewer"):
+        if role not in found:
+            raise Unusable(f"needs a client that is {role}: --{role}-cert and --{role}-key, or --ca-key")
+    return found
+
+
+async def _tried(target: Target, options: argparse.Namespace, chosen: Sequence[Case]) -> Report:
+    async with target:
+        target.dialect = await _dialect(target, options.dialect)
+        await _check_connection(target)
+        progress = Progress(len(chosen))
+        began, began_s = datetime.datetime.now(datetime.UTC), time.monotonic()
+        results = await run(target, chosen, parallel=options.parallel, listener=progress)
+    report = Report(
+        server=target.address,
+        dialect=target.dialect.name,
+        profiles=tuple(options.profile),
+        began=began.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        took_s=time.monotonic() - began_s,
+        results=results,
+    )
+    progress.finish(report)
+    return report
+
+
+async def _dialect(target: Target, wanted: str) -> dialect.Dialect:
+    if wanted != "auto":
+        return dialect.named(wanted)
+    offered = await services(target)
+    if offered is None:
+        return dialect.named("joblet")
+    found = dialect.matching(offered)
+    if found is None:
+        raise Unusable(
+            f"the server offers {', '.join(sorted(offered)) or 'nothing'}, which is no dialect that is built in:"
+            " write one (see the README) and give it as --dialect FILE"
+        )
+    return found
+
+
+async def _check_connection(target: Target) -> None:
+    """Raises Unusable when not even an admin can list jobs: nothing else would work either."""
+    try:
+        outcome = await Subject(target, Evidence()).outcome("ListJobs", pb.EmptyRequest())
+    except Skipped as skipped:
+        raise Unusable(str(skipped)) from None
+    if outcome.code is not StatusCode.OK:
+        raise Unusable(f"cannot list the jobs of {target.address} as admin: {outcome.code.name} {outcome.words}")
+
+
+def _list(options: argparse.Namespace) -> int:
+    for case in _chosen(options):
+        print(f"{case.id:<36} {case.profile:<9} {case.level:<7} {case.title}")
+    return 0
+
+
+def _explain(options: argparse.Namespace) -> int:
+    found = cases().get(options.case)
+    if found is None:
+        raise Unusable(f"there is no case {options.case} (joblet-conformance list shows what there is)")
+    print(f"{found.id}: {found.title}")
+    print(f"  level    {found.level}\n  profile  {found.profile}")
+    for statement in found.states:
+        print(f"  {statement.id}, in {statement.section!r}:\n    {statement.quote}")
+    if found.covers:
+        print(f"  also     {', '.join(found.covers)}")
+    return 0
+
+
+def _coverage(options: argparse.Namespace) -> int:
+    print(markdown(coverage(cases())), end="")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,127 @@
+"""
+Runs cases: many at once where they allow it, each with a deadline, each cleaned up after.
+
+    those that share ─► all at once, at most `parallel` ─► those that must be alone, one after the other
+
+Runs in: the terminal of whoever tests a server. May not: print (a report does, as its listener).
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from joblet_conformance.case import Case, Level
+from joblet_conformance.evidence import Evidence, Exchange, Failed, Skipped
+from joblet_conformance.subject import Subject
+from joblet_conformance.target import Target
+
+CLEAN_UP_S: Final = 30.0
+PARALLEL: Final = 8
+
+
+class Verdict(StrEnum):
+    """How a case went."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    BROKEN = "broken"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """
+    One case that was run.
+
+    Args:
+        words: Why it failed, was skipped, or is broken (a fault of the suite); empty when it passed.
+        exchanges: What was sent and what came, the newest last; of a case that passed too.
+        seen: Every `RPC=CODE` that happened.
+    """
+
+    case: Case
+    verdict: Verdict
+    took_s: float
+    words: str
+    exchanges: Sequence[Exchange]
+    seen: frozenset[str]
+
+
+Listener = Callable[[Result], None]
+
+
+async def run(
+    target: Target, cases: Sequence[Case], *, parallel: int = PARALLEL, listener: Listener = lambda result: None
+) -> Sequence[Result]:
+    """
+    Run the cases.
+
+    Args:
+        parallel: How many at most at once.
+        listener: Told of each as it ends.
+
+    Returns:
+        Their results, in the order of the cases.
+    """
+    results: dict[str, Result] = {}
+    slots = asyncio.Semaphore(parallel)
+
+    async def take(case: Case) -> None:
+        async with slots:
+            result = await _run_one(target, case)
+        results[case.id] = result
+        listener(result)
+
+    async with asyncio.TaskGroup() as group:
+        for case in cases:
+            if not case.alone:
+                group.create_task(take(case))
+    for case in cases:
+        if case.alone:
+            await take(case)
+    return [results[case.id] for case in cases]
+
+
+async def _run_one(target: Target, case: Case) -> Result:
+    evidence = Evidence()
+    subject = Subject(target, evidence)
+    began_s = time.monotonic()
+    verdict, words = Verdict.PASSED, ""
+    try:
+        async with asyncio.timeout(case.deadline_s):
+            await case.body(subject)
+    except Failed as failed:
+        verdict, words = Verdict.FAILED, str(failed)
+    except Skipped as skipped:
+        verdict, words = Verdict.SKIPPED, str(skipped)
+    except TimeoutError:
+        verdict, words = Verdict.FAILED, f"not done after {case.deadline_s:g} s"
+    except Exception as error:  # a fault of the suite must not end the run of the other cases
+        verdict, words = Verdict.BROKEN, f"{type(error).__name__}: {error}"
+    took_s = time.monotonic() - began_s
+    try:
+        async with asyncio.timeout(CLEAN_UP_S):
+            await subject.clean_up()
+    except TimeoutError:
+        verdict = Verdict.FAILED if verdict is Verdict.PASSED else verdict
+        words = words or f"what it had started is not stopped after {CLEAN_UP_S:g} s"
+    return Result(case, verdict, took_s, words, evidence.last(), evidence.seen())
+
+
+class Conclusion(StrEnum):
+    """What a run says of the server."""
+
+    CONFORMS = "conforms"
+    FAILS = "fails"
+    OPEN = "not decided"
+
+
+def conclusion(results: Sequence[Result]) -> Conclusion:
+    """Whether all cases that are a must have passed; open when none failed but some could not be tried."""
+    musts = {result.verdict for result in results if result.case.level is Level.MUST}
+    if musts & {Verdict.FAILED, Verdict.BROKEN}:
+        return Conclusion.FAILS
+    return Conclusion.OPEN if Verdict.SKIPPED in musts or not musts else Conclusion.CONFORMS

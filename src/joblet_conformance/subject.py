@@ -1,0 +1,312 @@
+"""
+The server as one case sees it: calls that are noted down, jobs that are cleaned up.
+
+Runs in: the terminal of whoever tests a server. May not: know a case.
+"""
+
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar, cast
+
+import grpc
+from google.protobuf.message import DecodeError, Message
+from grpc import StatusCode, aio
+
+from joblet.wire import joblet_pb2 as pb
+from joblet_conformance import calls
+from joblet_conformance.evidence import Evidence, Exchange, Failed, Found, clipped, one_of, same, text_of
+from joblet_conformance.target import Target
+
+Answer = TypeVar("Answer", bound=Message)
+
+POLL_S: Final = 0.02
+ENDED: Final = ("COMPLETED", "FAILED", "STOPPED")
+STATUSES: Final = ("INITIALIZING", "RUNNING", *ENDED)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a call ended, and every answer that came."""
+
+    code: StatusCode
+    words: str
+    answers: Sequence[Any]
+
+
+class Subject:
+    """
+    What a case is given.
+
+    Attributes:
+        programs: What to call sh, echo, sleep and cat.
+        patience_s: How long to wait for what should take a moment.
+        evidence: All that was said.
+    """
+
+    def __init__(self, target: Target, evidence: Evidence) -> None:
+        self.target = target
+        self.programs = target.programs
+        self.patience_s = target.patience_s
+        self.evidence = evidence
+        self._jobs: list[str] = []
+        self._workflows: list[str] = []
+
+    # Calls
+
+    async def outcome(
+        self, name: str, request: Message | bytes, *, role: str = "admin", within_s: float | None = None
+    ) -> Outcome:
+        """
+        Make a call and see how it ends, whatever that is; a stream is read to its end.
+
+        Args:
+            name: `RunJob`, or `JobService.RunJob`.
+            request: A message, or the bytes that one would be.
+            within_s: The call's deadline; `patience_s` when not given.
+        """
+        call = calls.call(name)
+        exchange = self.evidence.begin(role, call.name, request if isinstance(request, Message) else repr(request))
+        answers: list[Message] = []
+        raw = request.SerializeToString() if isinstance(request, Message) else request
+        with contextlib.suppress(ValueError):  # bytes that are no message are so in every dialect
+            raw = self.target.dialect.to_theirs(call.request, raw)
+        way = self.target.channel(role)
+        try:
+            if call.streams:
+                stream = cast("Any", way.unary_stream(self.target.path(call), None, None))(
+                    raw, timeout=within_s or self.patience_s
+                )
+                async for piece in stream:
+                    answers.append(self._parsed(call, piece, exchange))
+            else:
+                unary = cast("Any", way.unary_unary(self.target.path(call), None, None))
+                answers.append(self._parsed(call, await unary(raw, timeout=within_s or self.patience_s), exchange))
+        except aio.AioRpcError as error:
+            exchange.ended(error.code().name, error.details() or "")
+            return Outcome(error.code(), error.details() or "", answers)
+        exchange.ended("OK", ", ".join(map(text_of, answers[:3])))
+        self._remember(answers)
+        return Outcome(StatusCode.OK, "", answers)
+
+    async def answer(self, name: str, request: Message | bytes, kind: type[Answer], *, role: str = "admin") -> Answer:
+        """The answer to a call that must succeed."""
+        outcome = await self.outcome(name, request, role=role)
+        if outcome.code is not StatusCode.OK:
+            raise Failed(f"{name} is refused with {outcome.code.name} {clipped(outcome.words)!r}, expected an answer")
+        (found,) = outcome.answers
+        assert isinstance(found, kind)
+        return found
+
+    async def refused(
+        self,
+        name: str,
+        request: Message | bytes,
+        code: StatusCode | Sequence[StatusCode],
+        words: str | re.Pattern[str] = "",
+        *,
+        role: str = "admin",
+    ) -> str:
+        """
+        Make a call that must be refused.
+
+        Args:
+            code: The status, or those that the specification leaves open.
+            words: The exact message, or a pattern of all of it; empty where the specification says none.
+
+        Returns:
+            The message.
+        """
+        outcome = await self.outcome(name, request, role=role)
+        wanted = [code] if isinstance(code, StatusCode) else list(code)
+        one_of(f"the status of {name}", outcome.code.name, [each.name for each in wanted])
+        if isinstance(words, re.Pattern):
+            if not words.fullmatch(outcome.words):
+                raise Failed(f"the message is {clipped(outcome.words)!r}, expected one like {words.pattern!r}")
+        elif words:
+            same("the message", outcome.words, words)
+        return outcome.words
+
+    def _parsed(self, call: calls.Call, data: bytes, exchange: Exchange) -> Message:
+        try:
+            return call.answer.FromString(self.target.dialect.to_ours(call.answer, data))
+        except (DecodeError, ValueError) as error:
+            exchange.ended("OK", repr(data))
+            raise Failed(f"the answer of {call.name} is no {call.answer.DESCRIPTOR.name}: {error}") from None
+
+    def _remember(self, answers: Sequence[Message]) -> None:
+        for answer in answers:
+            if isinstance(answer, pb.RunJobRes):
+                self._jobs.append(answer.id)
+            elif isinstance(answer, pb.RunWorkflowResponse):
+                self._workflows.append(answer.workflowUuid)
+
+    # Jobs
+
+    async def run(self, command: str, *args: str, **wishes: Any) -> pb.RunJobRes:
+        """Start a job; `wishes` are further fields of RunJobReq. It is stopped when the case is over."""
+        return await self.answer("RunJob", pb.RunJobReq(command=command, args=args, **wishes), pb.RunJobRes)
+
+    async def echo(self, *words: str, **wishes: Any) -> pb.RunJobRes:
+        """Start a job that prints these words and ends."""
+        return await self.run(self.programs.echo, *words, **wishes)
+
+    async def shell(self, script: str, *args: str, **wishes: Any) -> pb.RunJobRes:
+        """Start a shell; the script sees `args` as $0, $1, …."""
+        return await self.run(self.programs.sh, "-c", script, *args, **wishes)
+
+    async def sleeper(self, **wishes: Any) -> pb.RunJobRes:
+        """Start a job that does nothing for longer than any case takes."""
+        return await self.run(self.programs.sleep, "3600", **wishes)
+
+    async def status(self, job_id: str, *, role: str = "admin") -> pb.GetJobStatusRes:
+        """What GetJobStatus says now."""
+        return await self.answer("GetJobStatus", pb.GetJobStatusReq(id=job_id), pb.GetJobStatusRes, role=role)
+
+    async def stop(self, job_id: str) -> pb.StopJobRes:
+        """Stop a job."""
+        return await self.answer("StopJob", pb.StopJobReq(id=job_id), pb.StopJobRes)
+
+    async def listed(self, *, role: str = "admin") -> Found[pb.Job]:
+        """What ListJobs says now, by id."""
+        jobs = (await self.answer("ListJobs", pb.EmptyRequest(), pb.Jobs, role=role)).jobs
+        found = Found("the list of jobs", {job.id: job for job in jobs})
+        same("the number of different ids in the list", len(found), len(jobs))
+        return found
+
+    async def until(self, job_id: str, holds: Callable[[pb.GetJobStatusRes], bool], what: str) -> pb.GetJobStatusRes:
+        """Ask for a job's status until it is so."""
+        try:
+            async with asyncio.timeout(self.patience_s):
+                while not holds(found := await self.status(job_id)):
+                    await asyncio.sleep(POLL_S)  # the event is over there
+                return found
+        except TimeoutError:
+            raise Failed(f"after {self.patience_s:g} s the job is not yet {what}") from None
+
+    async def ended(self, job: pb.RunJobRes) -> pb.GetJobStatusRes:
+        """Wait for a job's end."""
+        return await self.until(job.id, lambda found: found.status in ENDED, "at its end")
+
+    async def running(self, job: pb.RunJobRes) -> pb.GetJobStatusRes:
+        """Wait until a job runs."""
+        return await self.until(job.id, lambda found: found.status == "RUNNING", "RUNNING")
+
+    # Logs
+
+    async def log(self, job_id: str, *, role: str = "admin") -> bytes:
+        """A job's whole log, to the end of the stream."""
+        outcome = await self.outcome("GetJobLogs", pb.GetJobLogsReq(id=job_id), role=role)
+        same("the status that ends the log", outcome.code.name, "OK")
+        return b"".join(chunk.payload for chunk in outcome.answers)
+
+    @contextlib.asynccontextmanager
+    async def reader(self, job_id: str, *, role: str = "admin", fresh: bool = False) -> AsyncIterator["Reader"]:
+        """
+        A log that is read piece by piece; it is cancelled at the end of the block.
+
+        Args:
+            fresh: Over a connection of its own.
+        """
+        call = calls.call("GetJobLogs")
+        sent = self.target.dialect.to_theirs(call.request, pb.GetJobLogsReq(id=job_id).SerializeToString())
+        async with contextlib.AsyncExitStack() as stack:
+            way = await stack.enter_async_context(self.target.fresh(role)) if fresh else self.target.channel(role)
+            exchange = self.evidence.begin(role, call.name, f'id: "{job_id}" (piece by piece)')
+            stream = cast("Any", way.unary_stream(self.target.path(call), None, None))(sent)
+            reader = Reader(
+                stream,
+                exchange,
+                lambda data: cast("pb.DataChunk", self._parsed(call, data, exchange)),
+                self.patience_s,
+            )
+            try:
+                yield reader
+            finally:
+                await reader.close()
+
+    # The end
+
+    async def clean_up(self) -> None:
+        """Stop everything that the case has started; what has ended refuses, and that is all right."""
+        quiet = Subject(self.target, Evidence())
+        for workflow in self._workflows:
+            jobs = await quiet.outcome("GetWorkflowJobs", pb.GetWorkflowJobsRequest(workflowUuid=workflow))
+            stopping = await quiet.outcome("StopWorkflow", pb.StopWorkflowRequest(workflowUuid=workflow))
+            if stopping.code is StatusCode.UNIMPLEMENTED:
+                self._jobs += [job.jobId for answer in jobs.answers for job in answer.jobs]
+        await asyncio.gather(*(quiet.outcome("StopJob", pb.StopJobReq(id=job)) for job in self._jobs))
+
+
+class Reader:
+    """A log stream that is under way."""
+
+    def __init__(
+        self, stream: Any, exchange: Exchange, parse: Callable[[bytes], pb.DataChunk], patience_s: float
+    ) -> None:
+        self._stream = stream
+        self._exchange = exchange
+        self._parse = parse
+        self._patience_s = patience_s
+        self.data = bytearray()
+        self.over = False
+
+    async def begun(self) -> None:
+        """Wait until the server has taken the call, without reading a byte of its answer."""
+        async with asyncio.timeout(self._patience_s):
+            await self._stream.initial_metadata()
+
+    async def piece(self) -> bytes:
+        """The next piece; empty at the end."""
+        try:
+            async with asyncio.timeout(self._patience_s):
+                found = await self._stream.read()
+        except TimeoutError:
+            raise Failed(
+                f"the log stream says nothing for {self._patience_s:g} s; it has given {_shown(self.data)}"
+            ) from None
+        except aio.AioRpcError as error:
+            self._exchange.ended(error.code().name, error.details() or "")
+            raise Failed(f"the log stream ends with {error.code().name} {error.details()!r}, expected OK") from None
+        if not isinstance(found, bytes):  # grpc.aio.EOF
+            self.over = True
+            self._exchange.ended("OK", _shown(self.data))
+            return b""
+        payload = self._parse(found).payload
+        self.data += payload
+        return payload
+
+    async def until(self, text: bytes) -> None:
+        """Read until this was printed."""
+        while text not in self.data:
+            await self.piece()
+            if self.over and text not in self.data:
+                raise Failed(f"the log ends without {text!r}; it is {_shown(self.data)}")
+
+    async def rest(self) -> bytes:
+        """Read to the end; everything from the beginning."""
+        while not self.over:
+            await self.piece()
+        return bytes(self.data)
+
+    async def cancelled(self) -> StatusCode:
+        """Cancel, and the status that this end of the wire sees."""
+        self._stream.cancel()
+        with contextlib.suppress(asyncio.CancelledError, grpc.RpcError):
+            await self._stream.read()
+        code = cast("StatusCode", await self._stream.code())
+        self._exchange.ended(code.name, "")
+        return code
+
+    async def close(self) -> None:
+        """Cancel if it is still under way."""
+        if not self._stream.done():
+            self._stream.cancel()
+        if not self._exchange.code:
+            self._exchange.ended("CANCELLED", _shown(self.data))
+
+
+def _shown(data: bytes | bytearray) -> str:
+    return clipped(repr(bytes(data)))

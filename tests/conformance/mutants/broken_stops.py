@@ -1,0 +1,157 @@
+"""
+Servers that stop jobs in another way, or say something else about it.
+
+Runs in: tests.
+"""
+
+import asyncio
+from typing import Any
+
+from broken_server import Broken, Go, Refusal
+from grpc import StatusCode
+
+from joblet.wire import joblet_pb2 as pb
+
+
+class StopsWith143(Broken, caught_by="stop-job.answer"):
+    """A stopped job has the exit code of SIGTERM."""
+
+    def answer(self, call: str, answer: Any) -> Any:
+        if call == "StopJob":
+            answer.exitCode = 143
+        return answer
+
+
+class NoEndTime(Broken, caught_by="stop-job.answer"):
+    """A stop does not tell when the job ended."""
+
+    def answer(self, call: str, answer: Any) -> Any:
+        if call == "StopJob":
+            answer.endTime = ""
+        return answer
+
+
+class StoppedIsFailed(Broken, caught_by="stop-job.status"):
+    """GetJobStatus calls a stopped job FAILED."""
+
+    def answer(self, call: str, answer: Any) -> Any:
+        if call == "GetJobStatus" and answer.status == "STOPPED":
+            answer.status = "FAILED"
+        return answer
+
+
+class AnswersFirst(Broken, caught_by="stop-job.status"):
+    """A stop is answered at once, and happens later."""
+
+    async def unary(self, call: str, request: Any, go: Go) -> Any:
+        if call != "StopJob":
+            return await go(request)
+        asyncio.get_running_loop().call_later(0.5, self._stop, request.id)
+        return pb.StopJobRes(id=request.id, status="STOPPED", exitCode=-1, endTime="2024-01-15T10:30:00Z")
+
+    def _stop(self, job_id: str) -> None:
+        self.stopping = asyncio.create_task(self.joblet.jobs.stop(job_id))
+
+
+class LeavesSomethingBehind(Broken, caught_by="stop-job.stays-stopped"):
+    """A process of the job prints on after the stop."""
+
+    async def unary(self, call: str, request: Any, go: Go) -> Any:
+        answer = await go(request)
+        if call == "StopJob":
+            job_id = self.joblet.jobs.resolve(request.id)
+            append = self.joblet.engine.logs.append
+            asyncio.get_running_loop().call_later(0.05, append, job_id, b"still here\n")
+        return answer
+
+
+class TooEarlyToStop(Broken, caught_by="stop-job.at-once"):
+    """A job cannot be stopped in its first 0.1 s."""
+
+    def __init__(self) -> None:
+        self._made_s: dict[str, float] = {}
+
+    async def unary(self, call: str, request: Any, go: Go) -> Any:
+        now_s = asyncio.get_running_loop().time()
+        if call == "StopJob" and now_s - self._made_s.get(request.id, 0.0) < 0.1:
+            words = f"job is not running: {request.id} (current status: INITIALIZING)"
+            raise Refusal(StatusCode.INVALID_ARGUMENT, words)
+        answer = await go(request)
+        if call == "RunJob":
+            self._made_s[answer.id] = now_s
+        return answer
+
+
+class NoSigterm(Broken, caught_by="stop-job.sigterm"):
+    """A job is killed without SIGTERM: what it would do then never happens."""
+
+    def request(self, call: str, request: Any) -> Any:
+        if call == "RunJob" and request.args[:1] == ["-c"]:
+            request.args[1] = request.args[1].replace("trap 'echo got SIGTERM; exit 0' TERM;", "")
+        return request
+
+
+class NoGrace(Broken, caught_by="stop-job.sigkill"):
+    """SIGKILL comes right after SIGTERM: it makes no difference that a job ignores SIGTERM."""
+
+    def request(self, call: str, request: Any) -> Any:
+        if call == "RunJob" and request.args[:1] == ["-c"]:
+            request.args[1] = request.args[1].replace("trap '' TERM;", "")
+        return request
+
+
+class AlwaysWaits(Broken, caught_by="stop-job.no-wait"):
+    """The 100 ms are waited for, also when the job has ended."""
+
+    async def unary(self, call: str, request: Any, go: Go) -> Any:
+        if call != "StopJob":
+            return await go(request)
+        waiting = asyncio.Event()
+        asyncio.get_running_loop().call_later(0.1, waiting.set)
+        answer = await go(request)
+        await waiting.wait()
+        return answer
+
+
+class OneStopper(Broken, caught_by="stop-job.at-the-same-time"):
+    """While a job is being stopped, a second stop is a fault of the server."""
+
+    def __init__(self) -> None:
+        self._stopping: set[str] = set()
+
+    async def unary(self, call: str, request: Any, go: Go) -> Any:
+        if call != "StopJob":
+            return await go(request)
+        if request.id in self._stopping:
+            raise Refusal(StatusCode.INTERNAL, "stop already in progress")
+        self._stopping.add(request.id)
+        return await go(request)
+
+
+class FiftyJobs(Broken, caught_by="load.concurrent-jobs"):
+    """At most fifty jobs run at once."""
+
+    async def unary(self, call: str, request: Any, go: Go) -> Any:
+        if call == "RunJob" and len(self.joblet.engine.running) >= 50:
+            raise Refusal(StatusCode.RESOURCE_EXHAUSTED, "too many jobs: 50 are already running")
+        return await go(request)
+
+
+class MixesJobsUp(Broken, caught_by="load.many-jobs"):
+    """Of jobs that are started at the same time, one is answered with the id of the other."""
+
+    def __init__(self) -> None:
+        self._starting = 0
+        self._last = ""
+
+    async def unary(self, call: str, request: Any, go: Go) -> Any:
+        if call != "RunJob":
+            return await go(request)
+        self._starting += 1
+        answer = await go(request)
+        self._starting -= 1
+        if self._starting > 5 and self._last:
+            answer.id, self._last = self._last, answer.id
+        else:
+            self._last = answer.id
+        return answer
