@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from broken_server import Broken, Go, Refusal, Write
-from google.protobuf.message import DecodeError
+from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 from grpc import StatusCode
 
@@ -259,10 +259,8 @@ class GuessesGarbage(Broken, caught_by="messages.garbage"):
     """Bytes that are no request are taken for one that is empty enough."""
 
     def read(self, call: str, parse: Callable[[bytes], Any], data: bytes) -> Any:
-        try:
-            return parse(data)
-        except DecodeError:
-            return pb.RunJobReq(command="true")
+        request = parse(data)
+        return request if isinstance(request, Message) else pb.RunJobReq(command="true")
 
 
 class SlowDisksOnly(Broken, caught_by="run-job.largest-iobps"):

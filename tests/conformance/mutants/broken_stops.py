@@ -150,7 +150,7 @@ class MixesJobsUp(Broken, caught_by="load.many-jobs"):
         self._starting += 1
         answer = await go(request)
         self._starting -= 1
-        if self._starting > 5 and self._last:
+        if self._starting and self._last:
             answer.id, self._last = self._last, answer.id
         else:
             self._last = answer.id
