@@ -39,6 +39,8 @@ class Profile(StrEnum):
     SECURITY = "security"
     WORKFLOW = "workflow"
     RUNTIME = "runtime"
+    LIMITS = "limits"
+    LOAD = "load"
 
 
 PROFILES: Final[Mapping[Profile, str]] = {
@@ -46,6 +48,8 @@ PROFILES: Final[Mapping[Profile, str]] = {
     Profile.SECURITY: "TLS, certificates and roles",
     Profile.WORKFLOW: "workflows of jobs",
     Profile.RUNTIME: "RuntimeService",
+    Profile.LIMITS: "limits and isolation of jobs, seen from inside them",
+    Profile.LOAD: "many at once",
 }
 
 Body = Callable[["Subject"], Awaitable[None]]

@@ -10,7 +10,7 @@ from joblet_conformance.reports.outcome import explanation
 from joblet_conformance.runner import Conclusion, Verdict, conclusion, run
 from joblet_conformance.target import Target
 
-PROFILES = (Profile.CORE, Profile.SECURITY, Profile.WORKFLOW)
+PROFILES = (Profile.CORE, Profile.SECURITY, Profile.WORKFLOW, Profile.LOAD)
 
 
 def chosen() -> list[Case]:

@@ -6,6 +6,7 @@ Runs in: pytest.
 
 import broken_access
 import broken_answers
+import broken_load
 import broken_logs
 import broken_refusals
 import broken_stops
@@ -21,7 +22,7 @@ from joblet_conformance.runner import Result, Verdict, run
 from joblet_conformance.target import Target
 
 PATIENCE_S = 3.0  # what is broken so that it hangs, hangs so long
-FOLDER = (broken_access, broken_answers, broken_logs, broken_refusals, broken_stops, broken_workflows)
+FOLDER = (broken_access, broken_answers, broken_load, broken_logs, broken_refusals, broken_stops, broken_workflows)
 
 
 async def tried(broken: Broken, authority: Authority, case_ids: list[str]) -> list[Result]:
