@@ -6,6 +6,7 @@ Runs in: pytest.
 
 import broken_access
 import broken_answers
+import broken_limits
 import broken_load
 import broken_logs
 import broken_refusals
@@ -22,7 +23,10 @@ from joblet_conformance.runner import Result, Verdict, run
 from joblet_conformance.target import Target
 
 PATIENCE_S = 3.0  # what is broken so that it hangs, hangs so long
-FOLDER = (broken_access, broken_answers, broken_load, broken_logs, broken_refusals, broken_stops, broken_workflows)
+FOLDER = (
+    *(broken_access, broken_answers, broken_limits, broken_load),
+    *(broken_logs, broken_refusals, broken_stops, broken_workflows),
+)
 
 
 async def tried(broken: Broken, authority: Authority, case_ids: list[str]) -> list[Result]:
@@ -44,9 +48,12 @@ async def test_a_broken_server_is_caught_by_the_case_meant_for_it(authority: Aut
     assert result.words
 
 
-async def test_the_same_server_without_a_fault_is_not_caught(authority: Authority) -> None:
+@pytest.mark.parametrize("healthy", [Broken, broken_limits.Machine])
+async def test_the_same_server_without_a_fault_is_not_caught(authority: Authority, healthy: type[Broken]) -> None:
     """What the mutants are made of passes each case that catches one of them."""
-    results = await tried(Broken(), authority, sorted({mutant.caught_by for mutant in MUTANTS}))
+    machines = healthy is broken_limits.Machine
+    mutants = [mutant for mutant in MUTANTS if issubclass(mutant, broken_limits.Machine) == machines]
+    results = await tried(healthy(), authority, sorted({mutant.caught_by for mutant in mutants}))
 
     assert [
         f"{result.case.id}: {explanation(result)}" for result in results if result.verdict is not Verdict.PASSED
