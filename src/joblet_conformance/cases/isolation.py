@@ -1,8 +1,8 @@
 """
 What a job sees of the machine and of other jobs: nothing; with a shell and /proc alone.
 
-Of the four namespaces, PID and mount can be told apart from inside. IPC can in part: a segment of the machine would
-show. UTS cannot, for nothing that a job may do is seen by another one: that each has its own name is a may.
+Of the four namespaces, PID and mount show from inside. UTS shows where a server gives its jobs names, for then the
+last one would be everybody's. IPC hardly does: only a segment of the machine would show, if it has one.
 
 Runs in: the terminal of whoever tests a server.
 Source: API specification, "RunJob" (Job Execution Environment); proc(5), pid_namespaces(7), mount_namespaces(7).
@@ -31,6 +31,7 @@ NUMBER: Final = "echo $$"
 MOUNTS: Final = '"$0" /proc/self/mountinfo; echo ready; "$1" 3600'
 SEGMENTS: Final = "/proc/sysvipc/shm"
 HOSTNAME: Final = "/proc/sys/kernel/hostname"
+NAMES: Final = f'while read -r name <{HOSTNAME}; do echo "$name"; "$0" 0.05; done'
 FOLDERS: Final = ". /tmp /var/tmp /dev/shm"
 LEAVE: Final = (
     f'for folder in {FOLDERS}; do (echo $0 >"$folder/$0") 2>/dev/null && echo "$folder"; done; echo ready; "$1" 3600'
@@ -136,6 +137,23 @@ async def a_job_sees_no_shared_memory(server: Subject) -> None:
         raise Skipped(f"the job has no {SEGMENTS} to look into")
 
     same("segments", lines[1:], [])
+
+
+@case("isolation.hostname-stays", "run-job.namespaces", profile=Profile.LIMITS, covers=("GetJobLogs=OK",))
+async def another_job_does_not_change_the_name(server: Subject) -> None:
+    """In a UTS namespace of its own, a job has the same host name before and after another one has started."""
+    job = await server.shell(NAMES, server.programs.sleep)
+    async with server.reader(job.id) as reader:
+        await reader.until(b"\n")
+        await server.ended(await server.run(server.programs.cat, HOSTNAME))
+        enough = reader.data.count(b"\n") + 3
+        while reader.data.count(b"\n") < enough and not reader.over:
+            await reader.piece()
+    if reader.over:
+        raise Skipped(f"the job has no {HOSTNAME} to look into; it prints {bytes(reader.data[:200])!r}")
+    first, *later = reader.data.splitlines()[:-1]
+
+    same("other names that the job finds later", sorted({bytes(name) for name in later} - {bytes(first)}), [])
 
 
 @case("isolation.hostname", "run-job.namespaces", profile=Profile.LIMITS, level=Level.MAY, covers=("GetJobLogs=OK",))

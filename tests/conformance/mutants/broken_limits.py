@@ -12,7 +12,7 @@ from typing import Any
 
 from broken_server import Broken
 
-from joblet.testing.programs import Program, oom, prints
+from joblet.testing.programs import Prints, Program, Sleeps, oom, prints
 from joblet_conformance.cases import isolation, limits
 
 _GROW = re.compile(re.escape(limits.grower(0)).replace(re.escape("grow 0;"), r"grow\ (\d+);"))
@@ -29,6 +29,7 @@ class Machine(Broken, caught_by=""):
         first: Number of a job's first process.
         itself: What that finds as /proc/self.
         signalled: To how many processes it can send a signal.
+        renames: How many jobs further on it has the name from, after a moment.
         own_mounts, own_files, own_segments, own_hostname: Whether each job has its own.
     """
 
@@ -36,6 +37,7 @@ class Machine(Broken, caught_by=""):
     first = 2
     itself = 2
     signalled = 2
+    renames = 0
     own_mounts = True
     own_files = True
     own_segments = True
@@ -99,6 +101,9 @@ class Machine(Broken, caught_by=""):
                 return _lines(str(self.first))
             case isolation.MOUNTS:
                 return _stays(_MOUNT.format(self._jobs if self.own_mounts else 21))
+            case isolation.NAMES:
+                name = f"job-{self._jobs + self.renames}\n".encode()
+                return _lines(f"job-{self._jobs}").then_runs_forever(Sleeps(0.05), Prints(name))
             case isolation.LEAVE:
                 return _stays(".", "/tmp")
             case isolation.SEEK:
@@ -250,6 +255,12 @@ class OneIpcNamespace(Machine, caught_by="isolation.segments"):
     """A job sees the machine's shared memory."""
 
     own_segments = False
+
+
+class OneUtsNamespace(Machine, caught_by="isolation.hostname-stays"):
+    """Each new job gives its name to the machine, and so to all others."""
+
+    renames = 1
 
 
 class OneHostname(Machine, caught_by="isolation.hostname"):
