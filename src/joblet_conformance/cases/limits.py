@@ -152,13 +152,14 @@ async def _share(server: Subject, **limits: Any) -> float:
     """What two spinning processes of one job get together, in cores. Raises Skipped without a /proc."""
     job = await server.shell(SPIN, server.programs.sleep, str(SPIN_S), **limits)
     await server.ended(job)
-    log = (await server.log(job.id)).decode("utf-8", "replace")
-    lines = log.splitlines()
-    if len(lines) < 6 or not lines[1].count(")"):
-        raise Skipped(f"the job cannot read /proc/uptime and /proc/[pid]/stat; it prints {log[:200]!r}")
-    took, used = (float(lines[3]) - float(lines[0])), sum(map(_ticks, lines[4:6])) - sum(map(_ticks, lines[1:3]))
-    expect(took > 0, f"the time since boot stands still: {lines[0]}, then {lines[3]}")
-    return used / 100 / took
+    log = await server.log(job.id)
+    try:
+        from_s, *before, to_s, one, other = log.decode().splitlines()[:6]
+        took_s, used = float(to_s) - float(from_s), sum(map(_ticks, (one, other))) - sum(map(_ticks, before))
+    except (ValueError, IndexError):
+        raise Skipped(f"the job cannot read /proc/uptime and /proc/[pid]/stat; it prints {log[:200]!r}") from None
+    expect(took_s > 0, f"the time since boot stands still: {from_s}, then {to_s}")
+    return used / 100 / took_s
 
 
 def _ticks(stat: str) -> int:
@@ -216,11 +217,12 @@ async def a_file_is_written_no_faster_than_it_may(server: Subject) -> None:
     A should, because what a job writes may be counted elsewhere: a file system need not know whose page it writes back.
     """
     job = await server.shell(WRITE, str(WRITTEN_MIB), maxMemory=WRITER_MIB, maxIOBPS=WRITER_MIB_A_S * MIB)
-    ended = await server.ended(job)
+    await server.ended(job)
     log = await server.log(job.id)
-    if ended.status != "COMPLETED":
-        raise Skipped(f"the job cannot write a file where it starts; it prints {log[:200]!r}")
-    began, done = map(float, log.split())
+    try:
+        began, done = map(float, log.split())
+    except ValueError:
+        raise Skipped(f"the job cannot write a file where it starts; it prints {log[:200]!r}") from None
 
     least_s = (WRITTEN_MIB - WRITER_MIB) / WRITER_MIB_A_S / TOLERANCE
     expect(done - began >= least_s, f"the job has written in {done - began:.1f} s, expected {least_s:.1f} s or more")
