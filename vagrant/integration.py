@@ -72,6 +72,7 @@ SUITES: Final = (
     ),
     Suite("installed", _integration("journal", "namespaces", "refusals")),
     Suite("undisturbed", _integration("cpu", "io", "life_cycle", "machine", "memory", "pids", "services")),
+    Suite("conformance", _integration("conformance")),
     Suite("from-host", ("tests/from_host",), in_guest=False),
 )
 

@@ -40,6 +40,7 @@ class Profile(StrEnum):
     WORKFLOW = "workflow"
     RUNTIME = "runtime"
     PROCESS = "process"
+    LIMITS = "limits"
     LOAD = "load"
 
 
@@ -49,6 +50,7 @@ PROFILES: Final[Mapping[Profile, str]] = {
     Profile.WORKFLOW: "workflows of jobs",
     Profile.RUNTIME: "RuntimeService",
     Profile.PROCESS: "what a job is on its machine, seen from inside it",
+    Profile.LIMITS: "limits of jobs, seen from inside them, on a server with real cgroups",
     Profile.LOAD: "many at once",
 }
 

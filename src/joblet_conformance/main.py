@@ -39,7 +39,7 @@ from joblet_conformance.target import PATIENCE_S, Programs, ProgramsUnusable, Ta
 USAGE: Final = 2
 INTERRUPTED: Final = 130
 STATUS: Final[Mapping[Conclusion, int]] = {Conclusion.CONFORMS: 0, Conclusion.FAILS: 1, Conclusion.OPEN: 3}
-DEFAULT_PROFILES: Final = (Profile.CORE, Profile.SECURITY, Profile.WORKFLOW, Profile.PROCESS, Profile.LOAD)
+DEFAULT_PROFILES: Final = (Profile.CORE, Profile.SECURITY, Profile.WORKFLOW, Profile.PROCESS)
 REPORTS: Final[Mapping[str, Callable[[Report], str]]] = {
     "junit": junit.render,
     "json": asjson.render,

@@ -8,6 +8,8 @@ from typing import Any
 
 import broken_access
 import broken_answers
+import broken_limits
+import broken_load
 import broken_logs
 import broken_refusals
 import broken_stops
@@ -19,14 +21,17 @@ from google.protobuf.message import Message
 from grpc import StatusCode
 
 from joblet.wire import joblet_pb2 as pb
-from joblet_conformance.case import Profile, cases
+from joblet_conformance.case import cases
 from joblet_conformance.certificates import identities
 from joblet_conformance.reports.outcome import explanation
 from joblet_conformance.runner import Conclusion, Result, Verdict, conclusion, run
 from joblet_conformance.target import Target
 
 PATIENCE_S = 3.0  # what is broken so that it hangs, hangs so long
-FOLDER = (broken_access, broken_answers, broken_logs, broken_refusals, broken_stops, broken_workflows)
+FOLDER = (
+    *(broken_access, broken_answers, broken_limits, broken_load),
+    *(broken_logs, broken_refusals, broken_stops, broken_workflows),
+)
 
 
 async def tried(
@@ -50,9 +55,12 @@ async def test_a_broken_server_is_caught_by_the_case_meant_for_it(authority: Aut
     assert result.words
 
 
-async def test_the_same_server_without_a_fault_is_not_caught(authority: Authority) -> None:
+@pytest.mark.parametrize("healthy", [Broken, broken_limits.Machine])
+async def test_the_same_server_without_a_fault_is_not_caught(authority: Authority, healthy: type[Broken]) -> None:
     """What the mutants are made of passes each case that catches one of them."""
-    results = await tried(Broken(), authority, sorted({mutant.caught_by for mutant in MUTANTS}), patience_s=30.0)
+    machines = healthy is broken_limits.Machine
+    mutants = [mutant for mutant in MUTANTS if issubclass(mutant, broken_limits.Machine) == machines]
+    results = await tried(healthy(), authority, sorted({mutant.caught_by for mutant in mutants}), patience_s=30.0)
 
     assert [
         f"{result.case.id}: {explanation(result)}" for result in results if result.verdict is not Verdict.PASSED
@@ -61,7 +69,7 @@ async def test_the_same_server_without_a_fault_is_not_caught(authority: Authorit
 
 # Cases that no mutant can show to work, because our own server does not pass them or does not have what they ask about.
 WITHOUT_A_MUTANT = {
-    **{case.id: "the fake engine has no processes" for case in cases().values() if case.profile is Profile.PROCESS},
+    **{case.id: "the fake engine has no processes" for case in cases().values() if case.id.startswith("process.")},
     "runtime.install-nothing": "our own server has no runtimes yet",
     "runtime.list": "our own server has no runtimes yet",
 }

@@ -79,8 +79,7 @@ def _simple(name: str, args: Sequence[str], environment: Mapping[str, str]) -> P
 def _script(script: str, environment: Mapping[str, str]) -> Program:
     # Output is merged anyway, so where it is sent makes no difference.
     merged = _REDIRECTION.sub("", script)
-    expanded = _VARIABLE.sub(lambda found: environment.get(found[1] or found[2], ""), merged)
-    words = shlex.shlex(expanded.replace("\n", ";"), posix=True, punctuation_chars=";&|")
+    words = shlex.shlex(merged.replace("\n", ";"), posix=True, punctuation_chars=";&|")
     words.whitespace_split = True
     whole = Program()
     after = ";"
@@ -90,6 +89,9 @@ def _script(script: str, environment: Mapping[str, str]) -> Program:
         after = separator
         if skipped or not command:
             continue
+        if command[0] not in ("trap", "while"):  # which hold script themselves
+            # Word by word: a variable's value is no script, and may be as long as an argument.
+            command = [_VARIABLE.sub(lambda it: environment.get(it[1] or it[2], ""), word) for word in command]
         if command[0] == "trap" and not command[1]:
             whole = whole.ignoring_sigterm()
         elif command[0] == "trap":

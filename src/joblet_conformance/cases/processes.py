@@ -6,14 +6,10 @@ Source: API specification, "RunJob" (Job Execution Environment), "Termination Pr
 """
 
 import asyncio
-import uuid
-from typing import Final
 
 from joblet_conformance.case import Level, Profile, case
 from joblet_conformance.evidence import Skipped, expect, same
 from joblet_conformance.subject import Subject
-
-FEW: Final = 10  # processes of one job: its first, perhaps an init, a shell and what it starts
 
 
 @case(
@@ -55,41 +51,6 @@ async def nothing_of_a_stopped_job_is_left(server: Subject) -> None:
     await asyncio.sleep(0.1)
 
     same("the log a moment later", await server.log(job.id), first)
-
-
-@case(
-    "process.namespace",
-    "run-job.isolated",
-    "run-job.namespaces",
-    "characteristics.isolation",
-    profile=Profile.PROCESS,
-    covers=("GetJobLogs=OK",),
-)
-async def a_job_sees_its_own_processes_only(server: Subject) -> None:
-    """In a PID namespace of its own, a job finds neither another job's processes nor the machine's."""
-    mark = f"conformance-{uuid.uuid4()}"
-    other = await server.shell(f"{server.programs.sleep} 3600; exit", mark)
-    await server.running(other)
-    job = await server.shell(
-        "if [ -r /proc/self/status ]; then echo seen /proc/[0-9]*; else echo no /proc; fi;"
-        f" {server.programs.cat} /proc/[0-9]*/cmdline"
-    )
-    log = await server.log(job.id)
-    if not log.startswith(b"seen "):
-        raise Skipped("the job has no /proc to look into")
-    seen = log.partition(b"\n")[0].split()[1:]
-
-    expect(mark.encode() not in log, "the job sees the arguments of another one")
-    expect(len(seen) <= FEW, f"the job sees {len(seen)} processes")
-
-
-@case("process.ids", "run-job.namespaces", profile=Profile.PROCESS, covers=("GetJobLogs=OK",))
-async def process_ids_begin_anew_in_each_job(server: Subject) -> None:
-    """In a PID namespace of its own, a job's first process has a low number, and the same one each time."""
-    ids = [await server.log((await server.shell("echo $$")).id) for _ in range(2)]
-
-    same("the process ids of two jobs, one after the other", ids[1], ids[0])
-    expect(ids[0].strip().isdigit() and int(ids[0]) <= FEW, f"the first process of a job has the number {ids[0]!r}")
 
 
 @case("process.network", "run-job.network", profile=Profile.PROCESS, level=Level.SHOULD, covers=("GetJobLogs=OK",))

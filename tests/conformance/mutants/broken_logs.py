@@ -211,9 +211,3 @@ class InStep(Broken, caught_by="get-job-logs.slow-reader"):
 
 class ReadersInAHurry(ReadersTakeTheJobAlong, caught_by="get-job-logs.deadline"):
     """When a reader's time is up, its job is stopped."""
-
-
-class MostReaders(FewReaders, caught_by="load.many-readers"):
-    """A log has at most fifty readers at once."""
-
-    most = 50

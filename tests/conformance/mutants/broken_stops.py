@@ -135,23 +135,3 @@ class FiftyJobs(Broken, caught_by="load.concurrent-jobs"):
         if call == "RunJob" and len(self.joblet.engine.running) >= 50:
             raise Refusal(StatusCode.RESOURCE_EXHAUSTED, "too many jobs: 50 are already running")
         return await go(request)
-
-
-class MixesJobsUp(Broken, caught_by="load.many-jobs"):
-    """Of jobs that are started at the same time, one is answered with the id of the other."""
-
-    def __init__(self) -> None:
-        self._starting = 0
-        self._last = ""
-
-    async def unary(self, call: str, request: Any, go: Go) -> Any:
-        if call != "RunJob":
-            return await go(request)
-        self._starting += 1
-        answer = await go(request)
-        self._starting -= 1
-        if self._starting and self._last:
-            answer.id, self._last = self._last, answer.id
-        else:
-            self._last = answer.id
-        return answer

@@ -1,0 +1,112 @@
+"""
+Logs that are long, and read by many: every byte, in order, to everybody.
+
+Runs in: the terminal of whoever tests a server.
+Source: API specification, "GetJobLogs", "Streaming Behavior", "DataChunk".
+"""
+
+import asyncio
+from typing import Final
+
+from joblet_conformance.case import Level, Profile, case
+from joblet_conformance.evidence import same
+from joblet_conformance.subject import Subject
+
+READERS: Final = 50
+FEW: Final = 3
+BLOCK: Final = "0123456789abcdef" * 6000  # 96 kB: an argument may have 128 KiB (execve(2))
+BLOCKS: Final = 220  # 21 MB
+FEWER: Final = 5  # for many readers: half a megabyte each
+DEADLINE_S: Final = 600.0
+
+
+def _script(blocks: int) -> str:
+    return "; ".join(f'echo "{number} $0"' for number in range(blocks))
+
+
+def _printed(blocks: int) -> bytes:
+    return "".join(f"{number} {BLOCK}\n" for number in range(blocks)).encode()
+
+
+def _whole(log: bytes, wanted: bytes) -> None:
+    """Fail with the place, not with megabytes."""
+    same("the log's length", len(log), len(wanted))
+    if log != wanted:
+        at = next(at for at, (came, sent) in enumerate(zip(log, wanted, strict=True)) if came != sent)
+        same(f"the log from byte {at} on", log[at : at + 40], wanted[at : at + 40])
+
+
+@case(
+    "load.long-log",
+    "get-job-logs.clients",
+    "get-job-logs.history",
+    "get-job-logs.live",
+    "data-chunk.payload",
+    profile=Profile.LOAD,
+    alone=True,
+    deadline_s=DEADLINE_S,
+    covers=("GetJobLogs=OK", "DataChunk.payload"),
+)
+async def a_long_log_is_whole_for_each_reader(server: Subject) -> None:
+    """Twenty megabytes arrive whole and in order at three readers while a fourth does not read; and once more later."""
+    job = await server.shell(_script(BLOCKS), BLOCK)
+    async with server.reader(job.id, fresh=True) as slow:
+        await slow.piece()
+        logs = await asyncio.gather(*(server.log(job.id) for _ in range(FEW)))
+        logs.append(await server.log(job.id))
+
+    wanted = _printed(BLOCKS)
+    for log in logs:
+        _whole(log, wanted)
+    same("the job's status", (await server.status(job.id)).status, "COMPLETED")
+
+
+@case(
+    "load.slow-reader",
+    "get-job-logs.clients",
+    "get-job-logs.history",
+    profile=Profile.LOAD,
+    level=Level.SHOULD,
+    alone=True,
+    deadline_s=DEADLINE_S,
+    covers=("GetJobLogs=OK", "DataChunk.payload"),
+)
+async def a_slow_reader_gets_everything_too(server: Subject) -> None:
+    """
+    A client that reads nothing until the job has ended and others have its log then gets all of it, in order.
+
+    A should, because the specification lets a server remove it.
+    """
+    job = await server.shell(_script(BLOCKS), BLOCK)
+    async with server.reader(job.id, fresh=True) as slow:
+        await slow.piece()
+        await server.ended(job)
+        await server.log(job.id)
+        log = await slow.rest()
+
+    _whole(log, _printed(BLOCKS))
+
+
+@case(
+    "load.readers",
+    "get-job-logs.many",
+    "get-job-logs.clients",
+    profile=Profile.LOAD,
+    alone=True,
+    deadline_s=DEADLINE_S,
+    covers=("GetJobLogs=OK", "DataChunk.payload"),
+)
+async def fifty_readers_get_the_same(server: Subject) -> None:
+    """Fifty clients that come before, while and after half a megabyte is printed all get the same bytes."""
+    pause = f"; {server.programs.sleep} 0.3; "
+    job = await server.shell(f"echo begin{pause}{_script(FEWER)}{pause}echo end", BLOCK)
+    early = [asyncio.create_task(server.log(job.id)) for _ in range(READERS // 2)]
+    async with server.reader(job.id) as first:
+        await first.until(b"0 ")
+        late = [asyncio.create_task(server.log(job.id, role="viewer")) for _ in range(READERS // 2 - 1)]
+        logs = [await first.rest(), *await asyncio.gather(*early, *late)]
+    logs.append(await server.log(job.id))
+
+    wanted = b"begin\n" + _printed(FEWER) + b"end\n"
+    for log in logs:
+        _whole(log, wanted)
