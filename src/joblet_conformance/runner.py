@@ -8,15 +8,15 @@ Runs in: the terminal of whoever tests a server. May not: print (a report does, 
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from joblet_conformance.case import Case, Level
 from joblet_conformance.evidence import Evidence, Exchange, Failed, Skipped
 from joblet_conformance.subject import Subject
-from joblet_conformance.target import Target
+from joblet_conformance.target import PATIENCE_S, Target
 
 CLEAN_UP_S: Final = 30.0
 PARALLEL: Final = 8
@@ -64,7 +64,7 @@ async def run(
         listener: Told of each as it ends.
 
     Returns:
-        Their results, in the order of the cases.
+        Their results, in the order of the cases. When this is cancelled, what was under way is cleaned up first.
     """
     results: dict[str, Result] = {}
     slots = asyncio.Semaphore(parallel)
@@ -87,28 +87,52 @@ async def run(
 
 async def _run_one(target: Target, case: Case) -> Result:
     evidence = Evidence()
-    subject = Subject(target, evidence)
+    # Who has told us to be patient means it of a case as a whole too.
+    deadline_s = case.deadline_s * max(1.0, target.patience_s / PATIENCE_S)
+    subject = Subject(target, evidence, deadline_s)
     began_s = time.monotonic()
     verdict, words = Verdict.PASSED, ""
     try:
-        async with asyncio.timeout(case.deadline_s):
+        async with asyncio.timeout(deadline_s):
             await case.body(subject)
+    except asyncio.CancelledError:
+        await _to_its_end(_left(subject))
+        raise
     except Failed as failed:
         verdict, words = Verdict.FAILED, str(failed)
     except Skipped as skipped:
         verdict, words = Verdict.SKIPPED, str(skipped)
     except TimeoutError:
-        verdict, words = Verdict.FAILED, f"not done after {case.deadline_s:g} s"
+        verdict, words = Verdict.FAILED, f"not done after {deadline_s:g} s"
     except Exception as error:  # a fault of the suite must not end the run of the other cases
         verdict, words = Verdict.BROKEN, f"{type(error).__name__}: {error}"
     took_s = time.monotonic() - began_s
+    left = await _to_its_end(_left(subject))
+    if left and verdict is Verdict.PASSED:
+        verdict, words = Verdict.FAILED, left
+    return Result(case, verdict, took_s, words, evidence.last(), evidence.seen())
+
+
+async def _left(subject: Subject) -> str:
+    """Clean up; why that could not be done, or nothing."""
     try:
         async with asyncio.timeout(CLEAN_UP_S):
             await subject.clean_up()
     except TimeoutError:
-        verdict = Verdict.FAILED if verdict is Verdict.PASSED else verdict
-        words = words or f"what it had started is not stopped after {CLEAN_UP_S:g} s"
-    return Result(case, verdict, took_s, words, evidence.last(), evidence.seen())
+        return f"what it had started is not stopped after {CLEAN_UP_S:g} s"
+    except Exception as error:  # whatever a server answers here, it ends no other case
+        return f"what it had started cannot be stopped: {error}"
+    return ""
+
+
+async def _to_its_end(work: Coroutine[Any, Any, str]) -> str:
+    """Do it, even when the run is cancelled meanwhile; it is cancelled once at most."""
+    task = asyncio.create_task(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
 
 
 class Conclusion(StrEnum):
@@ -120,7 +144,14 @@ class Conclusion(StrEnum):
 
 
 def conclusion(results: Sequence[Result]) -> Conclusion:
-    """Whether all cases that are a must have passed; open when none failed but some could not be tried."""
+    """
+    Whether all cases that are a must have passed; open when none failed but some could not be tried.
+
+    Where none is a must, those that were tried decide when all of them have passed, and leave it open otherwise.
+    """
+    if results and all(result.case.level is not Level.MUST for result in results):
+        verdicts = {result.verdict for result in results} - {Verdict.SKIPPED}
+        return Conclusion.CONFORMS if verdicts == {Verdict.PASSED} else Conclusion.OPEN
     musts = {result.verdict for result in results if result.case.level is Level.MUST}
     if musts & {Verdict.FAILED, Verdict.BROKEN}:
         return Conclusion.FAILS

@@ -6,8 +6,11 @@ Runs in: the terminal of whoever tests a server. May not: know a case.
 
 import asyncio
 import contextlib
+import math
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar, cast
 
@@ -25,6 +28,7 @@ Answer = TypeVar("Answer", bound=Message)
 POLL_S: Final = 0.02
 ENDED: Final = ("COMPLETED", "FAILED", "STOPPED")
 STATUSES: Final = ("INITIALIZING", "RUNNING", *ENDED)
+_AHEAD: Final = ("PENDING", "INITIALIZING", "RUNNING")  # of a workflow's job
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +50,27 @@ class Subject:
         evidence: All that was said.
     """
 
-    def __init__(self, target: Target, evidence: Evidence) -> None:
+    def __init__(self, target: Target, evidence: Evidence, deadline_s: float = math.inf) -> None:
+        """
+        Stand for the server during one case.
+
+        Args:
+            deadline_s: How long the case may take from now on.
+        """
         self.target = target
         self.programs = target.programs
         self.patience_s = target.patience_s
         self.evidence = evidence
         self._jobs: list[str] = []
         self._workflows: list[str] = []
+        self._late: list[tuple[calls.Call, asyncio.Task[bytes]]] = []
+        self._stopped: set[str] = set()
+        self._half_s = time.monotonic() + deadline_s / 2
+
+    @property
+    def half_over(self) -> bool:
+        """Half of the time that the case has is gone: it begins nothing more that it can do without."""
+        return time.monotonic() >= self._half_s
 
     # Calls
 
@@ -83,12 +101,15 @@ class Subject:
                     answers.append(self._parsed(call, piece, exchange))
             else:
                 unary = cast("Any", way.unary_unary(self.target.path(call), None, None))
-                answers.append(self._parsed(call, await unary(raw, timeout=within_s or self.patience_s), exchange))
+                data = await self._to_its_end(call, unary(raw, timeout=within_s or self.patience_s))
+                answers.append(self._parsed(call, data, exchange))
         except aio.AioRpcError as error:
             exchange.ended(error.code().name, error.details() or "")
             return Outcome(error.code(), error.details() or "", answers)
         exchange.ended("OK", ", ".join(map(text_of, answers[:3])))
         self._remember(answers)
+        if call.name == "StopJob" and isinstance(request, pb.StopJobReq):
+            self._stopped.add(request.id)
         return Outcome(StatusCode.OK, "", answers)
 
     async def answer(self, name: str, request: Message | bytes, kind: type[Answer], *, role: str = "admin") -> Answer:
@@ -135,6 +156,21 @@ class Subject:
         except (DecodeError, ValueError) as error:
             exchange.ended("OK", repr(data))
             raise Failed(f"the answer of {call.name} is no {call.answer.DESCRIPTOR.name}: {error}") from None
+
+    async def _to_its_end(self, call: calls.Call, under_way: Awaitable[bytes]) -> bytes:
+        """Wait for an answer. What starts something goes on when the case is cut, so that it is known what to stop."""
+        if call.answer not in (pb.RunJobRes, pb.RunWorkflowResponse):
+            return await under_way
+
+        async def answered() -> bytes:
+            return await under_way
+
+        task = asyncio.create_task(answered())
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            self._late.append((call, task))
+            raise
 
     def _remember(self, answers: Sequence[Message]) -> None:
         for answer in answers:
@@ -199,8 +235,16 @@ class Subject:
     async def log(self, job_id: str, *, role: str = "admin") -> bytes:
         """A job's whole log, to the end of the stream."""
         outcome = await self.outcome("GetJobLogs", pb.GetJobLogsReq(id=job_id), role=role)
+        if outcome.code is StatusCode.DEADLINE_EXCEEDED:
+            raise Failed(
+                f"{self._since(job_id)}the log stream does not end within {self.patience_s:g} s;"
+                f" it has given {_shown(b''.join(chunk.payload for chunk in outcome.answers))}"
+            )
         same("the status that ends the log", outcome.code.name, "OK")
         return b"".join(chunk.payload for chunk in outcome.answers)
+
+    def _since(self, job_id: str) -> str:
+        return "after StopJob " if job_id in self._stopped else ""
 
     @contextlib.asynccontextmanager
     async def reader(self, job_id: str, *, role: str = "admin", fresh: bool = False) -> AsyncIterator["Reader"]:
@@ -221,6 +265,7 @@ class Subject:
                 exchange,
                 lambda data: cast("pb.DataChunk", self._parsed(call, data, exchange)),
                 self.patience_s,
+                lambda: self._since(job_id),
             )
             try:
                 yield reader
@@ -230,26 +275,54 @@ class Subject:
     # The end
 
     async def clean_up(self) -> None:
-        """Stop everything that the case has started; what has ended refuses, and that is all right."""
+        """
+        Stop everything that the case has started; what has ended refuses, and that is all right.
+
+        Raises:
+            Failed: An answer makes no sense.
+        """
         quiet = Subject(self.target, Evidence())
-        for workflow in self._workflows:
-            jobs = await quiet.outcome("GetWorkflowJobs", pb.GetWorkflowJobsRequest(workflowUuid=workflow))
+        for call, task in self._late:
+            with contextlib.suppress(aio.AioRpcError):
+                answer = self._parsed(call, await task, quiet.evidence.begin("admin", call.name, "(late)"))
+                self._remember([answer])
+        for workflow in filter(None, self._workflows):
             stopping = await quiet.outcome("StopWorkflow", pb.StopWorkflowRequest(workflowUuid=workflow))
-            if stopping.code is StatusCode.UNIMPLEMENTED:
-                self._jobs += [job.jobId for answer in jobs.answers for job in answer.jobs]
-        await asyncio.gather(*(quiet.outcome("StopJob", pb.StopJobReq(id=job)) for job in self._jobs))
+            if stopping.code is not StatusCode.OK:
+                await quiet._stop_jobs_of(workflow)
+        await asyncio.gather(*(quiet.outcome("StopJob", pb.StopJobReq(id=job)) for job in self._jobs if job))
+
+    async def _stop_jobs_of(self, workflow: str) -> None:
+        """One by one, until none is left that runs or may begin to; each that ends may begin another."""
+        until_s = time.monotonic() + self.patience_s
+        while time.monotonic() < until_s:
+            found = await self.outcome("GetWorkflowJobs", pb.GetWorkflowJobsRequest(workflowUuid=workflow))
+            ahead = [job for answer in found.answers for job in answer.jobs if job.status in _AHEAD]
+            if not ahead:
+                return
+            # One that has not begun has no id yet, and what stands there instead may be the beginning of another's.
+            begun = [job.jobId for job in ahead if _is_uuid(job.jobId)]
+            await asyncio.gather(*(self.outcome("StopJob", pb.StopJobReq(id=job)) for job in begun))
+            await asyncio.sleep(POLL_S)
+        raise Failed(f"jobs of a workflow are still under way after {self.patience_s:g} s of stopping them")
 
 
 class Reader:
     """A log stream that is under way."""
 
     def __init__(
-        self, stream: Any, exchange: Exchange, parse: Callable[[bytes], pb.DataChunk], patience_s: float
+        self,
+        stream: Any,
+        exchange: Exchange,
+        parse: Callable[[bytes], pb.DataChunk],
+        patience_s: float,
+        since: Callable[[], str],
     ) -> None:
         self._stream = stream
         self._exchange = exchange
         self._parse = parse
         self._patience_s = patience_s
+        self._since = since
         self.data = bytearray()
         self.over = False
 
@@ -265,7 +338,8 @@ class Reader:
                 found = await self._stream.read()
         except TimeoutError:
             raise Failed(
-                f"the log stream says nothing for {self._patience_s:g} s; it has given {_shown(self.data)}"
+                f"{self._since()}the log stream neither goes on nor ends for {self._patience_s:g} s;"
+                f" it has given {_shown(self.data)}"
             ) from None
         except aio.AioRpcError as error:
             self._exchange.ended(error.code().name, error.details() or "")
@@ -306,6 +380,13 @@ class Reader:
             self._stream.cancel()
         if not self._exchange.code:
             self._exchange.ended("CANCELLED", _shown(self.data))
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        return text == str(uuid.UUID(text))
+    except ValueError:
+        return False
 
 
 def _shown(data: bytes | bytearray) -> str:

@@ -19,15 +19,25 @@ _RFC_3339: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\
 
 def read(what: str, text: str) -> datetime.datetime:
     """
-    A time.
+    A time, wherever on Earth it was written.
 
     Raises:
-        Failed: It is not RFC 3339, or not in UTC.
+        Failed: It is not RFC 3339.
     """
     if not _RFC_3339.fullmatch(text):
         raise Failed(f"{what} is {text!r}, expected an RFC 3339 time such as 2024-01-15T10:30:00Z")
     # More digits than microseconds are legal, and datetime does not take them.
-    found = datetime.datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text))
+    # Nor does it take a leap second.
+    short = re.sub(r":60(?=[.Z+-])", ":59", re.sub(r"(\.\d{6})\d+", r"\1", text))
+    try:
+        return datetime.datetime.fromisoformat(short)
+    except ValueError as error:
+        raise Failed(f"{what} is {text!r}, which is no time: {error}") from None
+
+
+def utc(what: str, text: str) -> datetime.datetime:
+    """A time that is written in UTC. Raises as `read`, and when it is not."""
+    found = read(what, text)
     if found.utcoffset() != datetime.timedelta(0):
         raise Failed(f"{what} is {text!r}, expected UTC")
     return found

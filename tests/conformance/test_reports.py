@@ -48,6 +48,9 @@ WHOLE = a_report(*(a_result(verdict, HOSTILE) for verdict in Verdict))
         ([a_result(Verdict.SKIPPED), a_result(Verdict.FAILED)], Conclusion.FAILS),
         ([a_result(Verdict.BROKEN)], Conclusion.FAILS),
         ([a_result(Verdict.FAILED, level=Level.MAY)], Conclusion.OPEN),
+        ([a_result(Verdict.PASSED, level=Level.MAY)], Conclusion.CONFORMS),
+        ([a_result(Verdict.SKIPPED, level=Level.MAY)], Conclusion.OPEN),
+        ([a_result(Verdict.PASSED, level=Level.SHOULD), a_result(Verdict.BROKEN, level=Level.MAY)], Conclusion.OPEN),
         ([], Conclusion.OPEN),
     ],
 )

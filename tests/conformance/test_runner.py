@@ -5,11 +5,18 @@ Runs in: pytest.
 """
 
 import asyncio
+import uuid
 from collections.abc import Awaitable, Callable
+from typing import Any
 
+import pytest
+from broken_server import Broken, Go, Refusal
 from certificates import Authority
+from grpc import StatusCode
 from served import Served, a_server
 
+from joblet.wire import joblet_pb2 as pb
+from joblet_conformance import times
 from joblet_conformance.case import Case, Level, Profile
 from joblet_conformance.cases.workflows import run as run_workflow
 from joblet_conformance.certificates import identities
@@ -46,6 +53,125 @@ async def test_what_a_case_has_started_is_stopped_however_it_ends(authority: Aut
 
         assert [result.verdict for result in results] == [Verdict.FAILED, Verdict.PASSED]
         assert served.engine.running == frozenset()
+
+
+class StopsNoWorkflow(Broken, caught_by=""):
+    """StopWorkflow is not in the specification; a server without it stops the jobs."""
+
+    def __init__(self) -> None:
+        self.stopped: list[str] = []
+
+    async def unary(self, call: str, request: Any, go: Go) -> Any:
+        if call == "StopWorkflow":
+            raise Refusal(StatusCode.UNIMPLEMENTED, "")
+        if call == "StopJob":
+            self.stopped.append(request.id)
+        return await go(request)
+
+
+class Garbage(Broken, caught_by=""):
+    """A workflow's job runs for ever, under no id."""
+
+    async def unary(self, call: str, request: Any, go: Go) -> Any:
+        if call == "StopWorkflow":
+            raise Refusal(StatusCode.UNIMPLEMENTED, "")
+        if call == "GetWorkflowJobs":
+            return pb.GetWorkflowJobsResponse(jobs=[pb.WorkflowJob(status="RUNNING")])
+        return await go(request)
+
+
+async def leaves_a_workflow_of_two(server: Subject) -> None:
+    """The second has not begun when the case is over."""
+    jobs = {"first": job("sleep", "3600"), "second": job("sleep", "3600", requires={"first": "COMPLETED"})}
+    await run_workflow(server, jobs)
+
+
+async def test_without_stop_workflow_only_jobs_that_have_an_id_are_stopped(authority: Authority) -> None:
+    """The "0" of one that has not begun may be the beginning of a stranger's id."""
+    server = StopsNoWorkflow()
+    known = identities(authority.certificate, authority.key, {})
+    async with (
+        server.serving(authority) as port,
+        Target(f"localhost:{port}", authority.certificate, known) as target,
+    ):
+        (result,) = await run(target, [a_case(leaves_a_workflow_of_two)])
+
+        assert (result.verdict, result.words) == (Verdict.PASSED, "")
+        assert server.joblet.engine.running == frozenset()
+    assert [each for each in server.stopped if each != str(uuid.UUID(each))] == []
+
+
+async def test_a_clean_up_that_fails_is_the_cases_and_ends_no_other(authority: Authority) -> None:
+    async def lists(server: Subject) -> None:
+        await server.listed()
+
+    known = identities(authority.certificate, authority.key, {})
+    async with (
+        Garbage().serving(authority) as port,
+        Target(f"localhost:{port}", authority.certificate, known, patience_s=0.2) as target,
+    ):
+        results = await run(target, [a_case(leaves_a_workflow_of_two), a_case(lists)])
+
+    assert [result.verdict for result in results] == [Verdict.FAILED, Verdict.PASSED]
+    assert "jobs of a workflow are still under way" in results[0].words
+
+
+async def test_a_run_that_is_cancelled_stops_what_it_has_started_first(authority: Authority) -> None:
+    begun = asyncio.Event()
+
+    async def waits(server: Subject) -> None:
+        await server.sleeper()
+        begun.set()
+        await asyncio.Event().wait()
+
+    async with a_server(authority) as served, target_of(served, authority) as target:
+        running = asyncio.create_task(run(target, [a_case(waits)]))
+        await begun.wait()
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+        assert served.engine.running == frozenset()
+
+
+async def test_a_job_whose_start_is_cut_is_stopped_too(authority: Authority) -> None:
+    """The answer to RunJob comes when the case is over."""
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    class Slow(Broken, caught_by=""):
+        async def unary(self, call: str, request: Any, go: Go) -> Any:
+            if call == "RunJob":
+                begun.set()
+                await go_on.wait()
+            return await go(request)
+
+    async def starts(server: Subject) -> None:
+        starting = asyncio.create_task(server.sleeper())
+        await begun.wait()
+        starting.cancel()
+        await asyncio.wait([starting])
+        go_on.set()
+
+    server = Slow()
+    known = identities(authority.certificate, authority.key, {})
+    async with server.serving(authority) as port, Target(f"localhost:{port}", authority.certificate, known) as target:
+        (result,) = await run(target, [a_case(starts)])
+
+        assert result.verdict is Verdict.PASSED, result.words
+        assert server.joblet.engine.running == frozenset()
+
+
+@pytest.mark.parametrize("text", ["2024-13-45T99:00:00Z", "2024-01-15T10:30:00", "2024-01-15T10:30:00+99:00", ""])
+def test_what_is_no_time_is_the_servers_fault(text: str) -> None:
+    with pytest.raises(Failed):
+        times.read("startTime", text)
+
+
+@pytest.mark.parametrize(
+    "text", ["2024-01-15T12:30:00+02:00", "2024-01-15T10:30:00.123456789Z", "2016-12-31T23:59:60Z"]
+)
+def test_a_time_may_be_of_any_zone(text: str) -> None:
+    assert times.read("startTime", text).tzinfo is not None
 
 
 async def test_a_case_that_takes_too_long_has_failed(authority: Authority) -> None:
