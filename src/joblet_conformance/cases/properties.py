@@ -1,6 +1,9 @@
 """
 Sentences that hold for everything: tried with what nobody would think of.
 
+Each is alone: Python 3.11 may fail with "AST constructor recursion depth mismatch" (gh-106905) when two threads read
+source, as Hypothesis does of its strategies.
+
 Runs in: the terminal of whoever tests a server; Hypothesis in a thread of its own, its calls in the suite's loop.
 Source: API specification, "RunJob", "GetJobLogs", "Common Error Scenarios", "Migration Notes".
 """
@@ -64,6 +67,7 @@ async def _as_coroutine(check: Callable[[Any], Awaitable[None]], example: Any) -
     "job.args",
     "data-chunk.payload",
     covers=("RunJob=OK", "GetJobLogs=OK", "RunJobReq.args"),
+    alone=True,
 )
 async def any_arguments_reach_the_program(server: Subject) -> None:
     """Whatever the arguments, they are in the answer, in GetJobStatus, and what `echo` prints."""
@@ -84,6 +88,7 @@ async def any_arguments_reach_the_program(server: Subject) -> None:
     "error.not-found",
     "code.not-found",
     covers=("GetJobStatus=NOT_FOUND", "StopJob=NOT_FOUND", "GetJobLogs=NOT_FOUND"),
+    alone=True,
 )
 async def any_other_id_is_not_found(server: Subject) -> None:
     """Whatever an id is that no job has, it is NOT_FOUND, and the message holds it as it was sent."""
@@ -99,7 +104,7 @@ async def any_other_id_is_not_found(server: Subject) -> None:
     await for_all(IDS | st.uuids(version=4).map(str), check)
 
 
-@case("properties.limits", "run-job-req.max-cpu", "run-job-req.max-iobps", covers=("RunJob=OK",))
+@case("properties.limits", "run-job-req.max-cpu", "run-job-req.max-iobps", covers=("RunJob=OK",), alone=True)
 async def any_limit_is_in_force_as_it_was_asked_for(server: Subject) -> None:
     """Whatever limits a machine of one core and 64 MB can give, they are what the answer says; 0 is the default."""
 
@@ -114,7 +119,14 @@ async def any_limit_is_in_force_as_it_was_asked_for(server: Subject) -> None:
     await for_all(st.tuples(st.integers(0, 100), st.integers(16, 64) | st.just(0), st.integers(0, 2**31 - 1)), check)
 
 
-@case("properties.exit-codes", "job.exit-code", "status.failed", "status.completed", covers=("GetJobStatus=OK",))
+@case(
+    "properties.exit-codes",
+    "job.exit-code",
+    "status.failed",
+    "status.completed",
+    covers=("GetJobStatus=OK",),
+    alone=True,
+)
 async def any_exit_code_is_the_jobs(server: Subject) -> None:
     """Whatever a program exits with, it is the job's exit code, and decides whether it is COMPLETED or FAILED."""
 
@@ -126,7 +138,7 @@ async def any_exit_code_is_the_jobs(server: Subject) -> None:
     await for_all(st.integers(0, 125), check)
 
 
-@case("properties.unknown-fields", "migration.compatible", covers=("RunJob=OK",))
+@case("properties.unknown-fields", "migration.compatible", covers=("RunJob=OK",), alone=True)
 async def any_field_of_a_later_version_is_ignored(server: Subject) -> None:
     """Whatever number and text a field of a later version has, RunJob serves the rest."""
 
