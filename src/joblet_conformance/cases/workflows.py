@@ -36,6 +36,7 @@ async def status(server: Subject, workflow: str, *, role: str = "admin") -> pb.G
 
 async def jobs_until(server: Subject, workflow: str, **wanted: str) -> Found[pb.WorkflowJob]:
     """Each job by its name, once those named have the status that is wanted."""
+    jobs = Found[pb.WorkflowJob]("the workflow", {})
     try:
         async with asyncio.timeout(server.patience_s):
             while True:
