@@ -18,7 +18,7 @@ WORDS: Final = "\njoblet-conformance: interrupted; stopping what was started (Ct
 
 class Interruption:
     """
-    Takes SIGINT while the block lasts.
+    Takes SIGINT while the block lasts, and once it has come, until the process ends.
 
     Attributes:
         came: The first has come.
@@ -36,7 +36,8 @@ class Interruption:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if threading.current_thread() is threading.main_thread():
+        # Else the process is about to end: the second still ends it at once, without a traceback.
+        if not self.came and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, self._before)
 
     def ends(self, end: Callable[[], object]) -> None:
