@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from certificates import Authority
 from hypothesis import strategies as st
+from served import a_server
 
 from joblet_conformance.case import cases
 from joblet_conformance.cases.properties import EXAMPLES, for_all
@@ -89,6 +90,21 @@ async def test_nothing_goes_on_when_the_case_is_cut() -> None:
 
     assert ended.is_set()
     assert len(tried) == 1
+
+
+@pytest.mark.parametrize("case_id", ["tls.1-3", "tls.expired-not-greeted"])
+async def test_a_certificate_of_the_servers_that_we_cannot_verify_is_no_refusal(
+    authority: Authority, case_id: str
+) -> None:
+    known = identities(authority.certificate, authority.key, {})
+    async with (
+        a_server(authority) as served,
+        Target(f"localhost:{served.port}", Authority("another").certificate, known) as target,
+    ):
+        (result,) = await run(target, [cases()[case_id]])
+
+    assert result.verdict is Verdict.FAILED
+    assert result.words.startswith("the server's certificate cannot be verified: ")
 
 
 @pytest.mark.parametrize("said", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b""])
