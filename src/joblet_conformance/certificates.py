@@ -29,6 +29,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 _DAY: Final = datetime.timedelta(days=1)
 _HOUR: Final = datetime.timedelta(hours=1)
 _ORGANISATION: Final = "joblet-conformance"
+_PUBLIC: Final = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
 class CertificateUnusable(Exception):
@@ -85,8 +86,7 @@ class Authority:
         if not isinstance(private, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
             raise CertificateUnusable("the CA's key is neither RSA nor of an elliptic curve")
         self._key = private
-        form = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-        if private.public_key().public_bytes(*form) != self._certificate.public_key().public_bytes(*form):
+        if private.public_key().public_bytes(*_PUBLIC) != self._certificate.public_key().public_bytes(*_PUBLIC):
             raise CertificateUnusable("the CA's key is not that of its certificate")
 
     def client(self, name: str, kind: _Kind) -> Identity:
@@ -141,6 +141,31 @@ def foreign_authority(name: x509.Name = _UNKNOWN) -> Authority:
     return Authority(certificate.public_bytes(serialization.Encoding.PEM), _pem(key))
 
 
+# What the OU of a client that is given must be; of the other kinds it may be anything.
+_UNITS: Final = {kind: KINDS[kind].unit for kind in ("admin", "viewer", "role-less", "capitals", "named-admin")}
+
+
+def _check(kind: str, identity: Identity) -> None:
+    """Raises CertificateUnusable when it is not what its flag says: a case would blame the server."""
+    try:
+        certificate = x509.load_pem_x509_certificate(identity.certificate)
+        public = serialization.load_pem_private_key(identity.key, password=None).public_key()
+    except (ValueError, TypeError) as error:
+        raise CertificateUnusable(f"--{kind}-cert or --{kind}-key cannot be read: {error}") from None
+    if public.public_bytes(*_PUBLIC) != certificate.public_key().public_bytes(*_PUBLIC):
+        raise CertificateUnusable(f"--{kind}-key is not the key of --{kind}-cert")
+    now = datetime.datetime.now(datetime.UTC)
+    early, late = now < certificate.not_valid_before_utc, now > certificate.not_valid_after_utc
+    if (early, late) != (kind == "not-yet-valid", kind == "expired"):
+        span = f"{certificate.not_valid_before_utc:%Y-%m-%d %H:%M} to {certificate.not_valid_after_utc:%Y-%m-%d %H:%M}"
+        raise CertificateUnusable(f"--{kind}-cert is valid from {span} UTC, which does not fit its name")
+    units = [str(each.value) for each in certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATIONAL_UNIT_NAME)]
+    wanted = _UNITS.get(kind)
+    if wanted is not None and (wanted not in units if wanted else units):
+        shown = " and ".join(f"OU={unit}" for unit in units) or "no OU"
+        raise CertificateUnusable(f"--{kind}-cert has {shown}, expected {f'OU={wanted}' if wanted else 'none'}")
+
+
 def identities(ca: bytes, ca_key: bytes | None, given: Mapping[str, Identity]) -> Mapping[str, Identity]:
     """
     Every client there can be.
@@ -151,8 +176,10 @@ def identities(ca: bytes, ca_key: bytes | None, given: Mapping[str, Identity]) -
         given: What the user has brought.
 
     Raises:
-        CertificateUnusable: CA and key are not a pair, or it is none.
+        CertificateUnusable: CA and key are not a pair, or it is none; or what is given is not of its kind.
     """
+    for kind, identity in given.items():
+        _check(kind, identity)
     try:
         name = x509.load_pem_x509_certificate(ca).subject
     except ValueError as error:

@@ -14,17 +14,18 @@ called elsewhere; what it does not mention is as in the specification:
     RunJob = "Start"
 
     [fields.RunJobReq]         # our field = its number over there; 0: it has none
-    command = 4
+    command = 31
 
 Only numbers travel, so names of messages and fields do not matter. A number moves together with its type:
 int32, int64, bool and enum are one kind on the wire, texts and bytes another.
 
 Runs in: the terminal of whoever tests a server. May not: connect.
-Source: protobuf encoding, "Message Structure".
+Source: protobuf encoding, "Message Structure"; protobuf language guide, "Assigning Field Numbers".
 """
 
+import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -38,6 +39,10 @@ from joblet_conformance.calls import CALLS, Call
 
 _BYTES: Final = 2  # the wire type of texts, bytes, messages and maps
 _NEXT_KEY: Final = 7  # bits after which a varint goes on
+_MOST: Final = 2**29 - 1  # number of a field
+_RESERVED: Final = range(19_000, 20_000)  # protobuf's own
+_NAME: Final = re.compile("[A-Za-z_][A-Za-z0-9_]*")
+_PACKAGE: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(\.[A-Za-z_][A-Za-z0-9_]*)*")
 
 
 class DialectUnusable(Exception):
@@ -157,31 +162,84 @@ def read(text: str, name: str) -> Dialect:
     A dialect from its file.
 
     Raises:
-        DialectUnusable: It is no TOML, or names what the specification does not have.
+        DialectUnusable: It is no TOML, names what the specification does not have, or gives it what cannot be.
     """
     try:
-        found: Mapping[str, Any] = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        found = tomllib.loads(text)
+        return _dialect(name, found)
+    except (tomllib.TOMLDecodeError, _Slip) as error:
         raise DialectUnusable(f"dialect {name}: {error}") from None
+
+
+class _Slip(Exception):
+    """What is wrong in a file, and where."""
+
+
+def _dialect(name: str, found: Mapping[str, Any]) -> Dialect:
+    _known("", found, ("about", "package", "services", "calls", "fields"))
+    about, package = found.get("about", ""), found.get("package", "joblet")
+    if not isinstance(about, str):
+        raise _Slip(f"about must be a text, and is {about!r}")
     messages = joblet_pb2.DESCRIPTOR.message_types_by_name
-    known: Mapping[str, Sequence[str] | set[str]] = {
-        "": ("about", "package", "services", "calls", "fields"),
-        "services": list(joblet_pb2.DESCRIPTOR.services_by_name),
-        "calls": {*CALLS, *(call.name for call in CALLS.values())},
-        "fields": list(messages),
-        **{f"fields.{name}": [each.name for each in message.fields] for name, message in messages.items()},
-    }
-    tables = {
-        "": found,
-        **{key: found.get(key, {}) for key in ("services", "calls", "fields")},
-        **{f"fields.{message}": moved for message, moved in found.get("fields", {}).items()},
-    }
-    for table, entries in tables.items():
-        for key in entries:
-            if key not in known.get(table, (key,)):
-                where = f" in [{table}]" if table else ""
-                raise DialectUnusable(f"dialect {name}: there is no {key}{where}")
-    return Dialect(name=name, **found)
+    services = _names("services", found, joblet_pb2.DESCRIPTOR.services_by_name)
+    calls = _names("calls", found, {*CALLS, *(call.name for call in CALLS.values())})
+    fields = _table("", "fields", found)
+    _known("fields", fields, messages)
+    return Dialect(
+        name=name,
+        about=about,
+        package=_text("", "package", package, _PACKAGE),
+        services=services,
+        calls=calls,
+        fields={message: _numbers(messages[message], _table("fields", message, fields)) for message in fields},
+    )
+
+
+def _within(table: str) -> str:
+    return f" in [{table}]" if table else ""
+
+
+def _known(table: str, entries: Mapping[str, Any], known: Container[str]) -> None:
+    for key in entries:
+        if key not in known:
+            raise _Slip(f"there is no {key}{_within(table)}")
+
+
+def _table(table: str, key: str, entries: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = entries.get(key, {})
+    if not isinstance(found, dict):
+        raise _Slip(f"{key}{_within(table)} must be a table, and is {found!r}")
+    return found
+
+
+def _text(table: str, key: str, value: object, form: re.Pattern[str]) -> str:
+    if not isinstance(value, str) or not form.fullmatch(value):
+        raise _Slip(f"{key}{_within(table)} must be a name as a proto has it, and is {value!r}")
+    return value
+
+
+def _names(table: str, found: Mapping[str, Any], known: Container[str]) -> Mapping[str, str]:
+    entries = _table("", table, found)
+    _known(table, entries, known)
+    return {key: _text(table, key, value, _NAME) for key, value in entries.items()}
+
+
+def _numbers(message: Descriptor, moved: Mapping[str, Any]) -> Mapping[str, int]:
+    table = f"fields.{message.name}"
+    _known(table, moved, message.fields_by_name)
+    for key, number in moved.items():
+        if type(number) is not int or not 0 <= number <= _MOST or number in _RESERVED:
+            raise _Slip(
+                f"{key}{_within(table)} must be a number from 1 to {_MOST} but for {_RESERVED[0]} to {_RESERVED[-1]},"
+                f" or 0 for none, and is {number!r}"
+            )
+    taken: dict[int, str] = {}
+    for each in message.fields:
+        number = moved.get(each.name, each.number)
+        if number and number in taken:
+            raise _Slip(f"{taken[number]} and {each.name}{_within(table)} both have the number {number}")
+        taken[number] = each.name
+    return moved
 
 
 def built_in() -> Mapping[str, Dialect]:
@@ -206,6 +264,8 @@ def named(name: str) -> Dialect:
         return known[name]
     try:
         return read(Path(name).read_text(encoding="utf-8"), Path(name).stem)
+    except UnicodeDecodeError as error:
+        raise DialectUnusable(f"dialect {name}: it is not UTF-8: {error}") from None
     except OSError as error:
         raise DialectUnusable(
             f"no dialect {name} ({(error.strerror or str(error)).lower()}); built in: {', '.join(known)}"

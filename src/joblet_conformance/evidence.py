@@ -4,6 +4,7 @@ What was sent and what came back, and the expectations that fail with both at ha
 Runs in: the terminal of whoever tests a server. May not: connect.
 """
 
+import re
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -122,6 +123,15 @@ def clipped(text: str) -> str:
     if len(text) <= MOST_CHARACTERS:
         return text
     return f"{text[:MOST_CHARACTERS]}… ({len(text) - MOST_CHARACTERS} more characters)"
+
+
+# All that moves a cursor, changes a colour or the direction of writing, or begins a line, but for the plain newline.
+_CONTROL: Final = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """A text of the server's as it may be shown: what would steer the terminal or the page is written out."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def expect(holds: object, words: str) -> None:

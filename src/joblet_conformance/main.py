@@ -4,8 +4,8 @@
     joblet-conformance run --server HOST:PORT --ca ca-cert.pem --ca-key ca-key.pem
     joblet-conformance list | explain CASE | coverage
 
-Exit status of `run`: 0 all cases that are a must have passed, 1 one has failed, 2 the command line or the connection
-is of no use, 3 none has failed but one could not be tried, 130 after Ctrl-C.
+Exit status of `run`: 0 all cases that are a must have passed, 1 one has failed or is broken, 2 the command line or the
+connection is of no use, 3 none has failed but one could not be tried, 130 after Ctrl-C, 141 when nobody reads on.
 
 Runs in: the terminal of whoever tests a server. May not: import a server.
 """
@@ -14,30 +14,37 @@ import argparse
 import asyncio
 import datetime
 import fnmatch
+import io
+import math
+import os
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from grpc import StatusCode
+from grpc import RpcError, StatusCode
 
 from joblet.wire import joblet_pb2 as pb
 from joblet_conformance import certificates, dialect
 from joblet_conformance.case import PROFILES, Case, Profile, cases
 from joblet_conformance.certificates import KINDS, Identity
 from joblet_conformance.coverage import coverage, markdown
-from joblet_conformance.evidence import Evidence, Skipped
+from joblet_conformance.evidence import Evidence, Failed, Skipped, printable
+from joblet_conformance.interruption import INTERRUPTED, Interruption
 from joblet_conformance.reports import asjson, junit, page
 from joblet_conformance.reports import markdown as as_markdown
 from joblet_conformance.reports.outcome import Report, suite
 from joblet_conformance.reports.terminal import Progress
-from joblet_conformance.runner import PARALLEL, Conclusion, run
-from joblet_conformance.subject import Subject
+from joblet_conformance.runner import PARALLEL, Conclusion, Result, run
+from joblet_conformance.subject import Outcome, Subject
 from joblet_conformance.target import PATIENCE_S, Programs, ProgramsUnusable, Target, read_programs, services
 
+NOT_SAID: Final = 1
 USAGE: Final = 2
-INTERRUPTED: Final = 130
+NOBODY_READS: Final = 141  # as of a program that SIGPIPE ends
+MOST_PORT: Final = 65535
 STATUS: Final[Mapping[Conclusion, int]] = {Conclusion.CONFORMS: 0, Conclusion.FAILS: 1, Conclusion.OPEN: 3}
 DEFAULT_PROFILES: Final = (Profile.CORE, Profile.SECURITY, Profile.WORKFLOW, Profile.PROCESS)
 REPORTS: Final[Mapping[str, Callable[[Report], str]]] = {
@@ -60,17 +67,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status.
     """
     options = _parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may have no arrows
     try:
         status: int = options.verb(options)
+        sys.stdout.flush()
     except (Unusable, certificates.CertificateUnusable, dialect.DialectUnusable, ProgramsUnusable) as error:
-        print(f"joblet-conformance: {error}", file=sys.stderr)
+        print(f"joblet-conformance: {printable(str(error))}", file=sys.stderr)
         return USAGE
+    except BrokenPipeError:
+        _say_nothing_more()
+        return NOBODY_READS
+    except OSError as error:
+        _say_nothing_more()
+        print(f"joblet-conformance: cannot write: {_why(error)}", file=sys.stderr)
+        return NOT_SAID
     except ModuleNotFoundError as error:
         print(f"joblet-conformance: {error.name} is missing: pip install 'joblet[conformance]'", file=sys.stderr)
         return USAGE
     except KeyboardInterrupt:
         return INTERRUPTED
     return status
+
+
+def _say_nothing_more() -> None:
+    """What is still buffered would fail again at the end of the process, in a traceback."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _why(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -82,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
 
     running = verbs.add_parser("run", help="try every case against a server", allow_abbrev=False)
     running.set_defaults(verb=_run)
-    running.add_argument("--server", required=True, metavar="HOST:PORT")
+    running.add_argument("--server", required=True, type=_address, metavar="HOST:PORT")
     running.add_argument("--ca", required=True, type=Path, metavar="FILE", help="certificate of the server's CA")
     running.add_argument(
         "--ca-key", type=Path, metavar="FILE", help="its key: every client that is not given is then made with it"
@@ -98,7 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     running.add_argument(
         "--patience",
-        type=float,
+        type=_seconds,
         default=PATIENCE_S,
         metavar="SECONDS",
         help=f"how long to wait for what should take a moment (default: {PATIENCE_S:g})",
@@ -145,10 +171,28 @@ def _profiles(text: str) -> tuple[Profile, ...]:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
+    if not text.isascii() or not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number, 1 or more, and is {text!r}")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number of seconds above 0, and is {text!r}")
     return number
+
+
+def _address(text: str) -> str:
+    found = re.fullmatch(r"(?:\[[^\[\]\s]+\]|[^\[\]:/\s]+):([0-9]{1,5})", text)
+    if found is None or not 0 < int(found[1]) <= MOST_PORT:
+        raise argparse.ArgumentTypeError(
+            f"must be HOST:PORT or [IPv6]:PORT, with a port from 1 to {MOST_PORT}, and is {text!r}"
+        )
+    return text
 
 
 def _chosen(options: argparse.Namespace) -> Sequence[Case]:
@@ -175,15 +219,38 @@ def _run(options: argparse.Namespace) -> int:
         server_name=options.server_name,
         patience_s=options.patience,
     )
-    report = asyncio.run(_tried(target, options, chosen))
-    for name, render in REPORTS.items():
-        path: Path | None = getattr(options, name)
-        if path is not None:
+    wanted: Mapping[str, Path] = {name: path for name in REPORTS if (path := getattr(options, name)) is not None}
+    for path in wanted.values():
+        _check_can_be_written(path)
+    progress = Progress(len(chosen))
+    with Interruption() as interruption:
+        report = asyncio.run(_tried(target, options, chosen, progress, interruption))
+        failed = []
+        for name, path in wanted.items():
             try:
-                path.write_text(render(report), encoding="utf-8", errors="replace")
+                path.write_text(REPORTS[name](report), encoding="utf-8", errors="replace")
             except OSError as error:
-                raise Unusable(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from None
+                failed.append(f"cannot write {path}: {_why(error)}")
+    if failed:
+        raise Unusable("; ".join(failed))
+    if interruption.came:
+        return INTERRUPTED
+    if progress.error is not None:
+        raise progress.error
     return STATUS[report.conclusion]
+
+
+def _check_can_be_written(path: Path) -> None:
+    """Raises Unusable now, rather than after a minute's run."""
+    there = path.exists()
+    if there and not (path.is_file() or path.is_dir()):
+        return  # a pipe or a device: opening it does something
+    try:
+        path.open("ab").close()
+        if not there:
+            path.unlink()
+    except OSError as error:
+        raise Unusable(f"cannot write {path}: {_why(error)}") from None
 
 
 def _identities(options: argparse.Namespace) -> Mapping[str, Identity]:
@@ -203,13 +270,37 @@ def _identities(options: argparse.Namespace) -> Mapping[str, Identity]:
     return found
 
 
-async def _tried(target: Target, options: argparse.Namespace, chosen: Sequence[Case]) -> Report:
+async def _tried(
+    target: Target,
+    options: argparse.Namespace,
+    chosen: Sequence[Case],
+    progress: Progress,
+    interruption: Interruption,
+) -> Report:
+    """Raises KeyboardInterrupt when that comes before any case was begun."""
+    loop, here = asyncio.get_running_loop(), asyncio.current_task()
+    assert here is not None
+    loop.set_exception_handler(_not_of_the_server)
+    interruption.ends(lambda: loop.call_soon_threadsafe(here.cancel))
+    results: list[Result] = []
+
+    def listen(result: Result) -> None:
+        results.append(result)
+        progress(result)
+
     async with target:
-        target.dialect = await _dialect(target, options.dialect)
-        await _check_connection(target)
-        progress = Progress(len(chosen))
+        try:
+            target.dialect = await _dialect(target, options.dialect)
+            await _check_connection(target)
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
         began, began_s = datetime.datetime.now(datetime.UTC), time.monotonic()
-        results = await run(target, chosen, parallel=options.parallel, listener=progress)
+        try:
+            await run(target, chosen, parallel=options.parallel, listener=listen)
+        except asyncio.CancelledError:
+            here.uncancel()
+    order = {case.id: place for place, case in enumerate(chosen)}
+    results.sort(key=lambda result: order[result.case.id])
     report = Report(
         server=target.address,
         dialect=target.dialect.name,
@@ -217,9 +308,16 @@ async def _tried(target: Target, options: argparse.Namespace, chosen: Sequence[C
         began=began.strftime("%Y-%m-%dT%H:%M:%SZ"),
         took_s=time.monotonic() - began_s,
         results=results,
+        not_tried=len(chosen) - len(results),
     )
     progress.finish(report)
     return report
+
+
+def _not_of_the_server(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What a case has not waited for, because another call had failed before, is no fault of the suite."""
+    if not isinstance(context.get("exception"), Failed | RpcError):
+        loop.default_exception_handler(context)
 
 
 async def _dialect(target: Target, wanted: str) -> dialect.Dialect:
@@ -227,7 +325,7 @@ async def _dialect(target: Target, wanted: str) -> dialect.Dialect:
         return dialect.named(wanted)
     offered = await services(target)
     if offered is None:
-        return dialect.named("joblet")
+        return await _answered(target)
     found = dialect.matching(offered)
     if found is None:
         raise Unusable(
@@ -237,12 +335,25 @@ async def _dialect(target: Target, wanted: str) -> dialect.Dialect:
     return found
 
 
+async def _answered(target: Target) -> dialect.Dialect:
+    """The built-in dialect whose ListJobs the server knows; the first where it knows none."""
+    first, *others = dialect.built_in().values()
+    for target.dialect in (first, *others):
+        if (await _list_of_jobs(target)).code is not StatusCode.UNIMPLEMENTED:
+            return target.dialect
+    return first
+
+
+async def _list_of_jobs(target: Target) -> Outcome:
+    try:
+        return await Subject(target, Evidence()).outcome("ListJobs", pb.EmptyRequest())
+    except (Skipped, Failed) as error:
+        raise Unusable(f"cannot list the jobs of {target.address} as admin: {error}") from None
+
+
 async def _check_connection(target: Target) -> None:
     """Raises Unusable when not even an admin can list jobs: nothing else would work either."""
-    try:
-        outcome = await Subject(target, Evidence()).outcome("ListJobs", pb.EmptyRequest())
-    except Skipped as skipped:
-        raise Unusable(str(skipped)) from None
+    outcome = await _list_of_jobs(target)
     if outcome.code is not StatusCode.OK:
         raise Unusable(f"cannot list the jobs of {target.address} as admin: {outcome.code.name} {outcome.words}")
 

@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from xml.etree import ElementTree
 
+import grpc
 import pytest
 from certificates import Authority, write_server_certificates
 from serving_process import a_process
@@ -117,6 +118,7 @@ async def test_a_failure_says_what_was_sent_what_came_and_what_is_specified(
         (["--ca-key", "missing.pem"], "cannot read missing.pem: no such file or directory"),
         (["--programs", "missing.toml"], "cannot use missing.toml"),
         (["--case", "no.such"], "no case is left of those chosen"),
+        (["--json", "no/such/folder.json"], "cannot write no/such/folder.json: no such file or directory"),
     ],
 )
 def test_a_command_line_that_is_of_no_use_is_refused_in_words(
@@ -129,6 +131,61 @@ def test_a_command_line_that_is_of_no_use_is_refused_in_words(
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        *(
+            (["--patience", text], "--patience: must be a number of seconds above 0")
+            for text in ("0", "nan", "inf", "x")
+        ),
+        (["--patience=-5"], "--patience: must be a number of seconds above 0"),
+        *((["--parallel", text], "--parallel: must be a whole number, 1 or more") for text in ("x", "0", "1.5")),
+        *(
+            (["--server", text], "--server: must be HOST:PORT or [IPv6]:PORT")
+            for text in (
+                "",
+                "localhost",
+                "localhost:",
+                ":50051",
+                "localhost:x",
+                "localhost:0",
+                "localhost:65536",
+                "::1:5",
+            )
+        ),
+    ],
+)
+def test_an_argument_that_cannot_be_is_refused_by_its_name(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["run", "--ca", "ca.pem", "--server", "localhost:1", *arguments])
+
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ({"admin-key": "viewer-key"}, "--admin-key is not the key of --admin-cert"),
+        ({"viewer-cert": "admin-cert", "viewer-key": "admin-key"}, "--viewer-cert has OU=admin, expected OU=viewer"),
+        ({"expired-cert": "admin-cert", "expired-key": "admin-key"}, "which does not fit its name"),
+        ({"role-less-cert": "admin-cert", "role-less-key": "admin-key"}, "has OU=admin, expected none"),
+        ({"capitals-cert": "ca-key", "capitals-key": "ca-key"}, "--capitals-cert or --capitals-key cannot be read"),
+    ],
+)
+def test_a_client_that_is_not_what_its_flag_says_is_refused(
+    tmp_path: Path, authority: Authority, capsys: pytest.CaptureFixture[str], flags: dict[str, str], words: str
+) -> None:
+    """Else the server would be blamed."""
+    folder = tmp_path / "certs"
+    ca = write(folder, authority)
+    given = [word for flag, name in flags.items() for word in (f"--{flag}", str(folder / f"{name}.pem"))]
+
+    assert main(["run", "--server", "localhost:1", *ca, *clients(folder), *given]) == 2
+    assert words in capsys.readouterr().err
+
+
 def test_a_server_that_cannot_be_reached_is_told_before_any_case(
     tmp_path: Path, authority: Authority, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -138,6 +195,31 @@ def test_a_server_that_cannot_be_reached_is_told_before_any_case(
 
     assert main(["run", "--server", "localhost:1", *ca, "--ca-key", key]) == 2
     assert "cannot list the jobs of localhost:1 as admin: UNAVAILABLE" in capsys.readouterr().err
+
+
+async def test_a_server_with_job_service_alone_needs_no_reflection(
+    tmp_path: Path, authority: Authority, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What it answers to ListJobs tells."""
+
+    async def no_jobs(request: bytes, context: object) -> bytes:
+        return b""
+
+    ca = write(tmp_path / "certs", authority)
+    issued = authority.issue("server", for_server=True)
+    server = grpc.aio.server()
+    calls = {"ListJobs": grpc.unary_unary_rpc_method_handler(no_jobs)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("joblet.JobService", calls),))
+    credentials = grpc.ssl_server_credentials([(issued.key, issued.certificate)], authority.certificate, True)
+    port = server.add_secure_port("127.0.0.1:0", credentials)
+    await server.start()
+    status = await run(
+        "run", "--server", f"localhost:{port}", *ca, *clients(tmp_path / "certs"), "--case", "messages.same-*"
+    )  # fmt: skip
+    await server.stop(None)
+
+    assert status in (0, 1, 3)
+    assert "dialect jobservice" in capsys.readouterr().out
 
 
 def test_a_case_is_listed_and_explained(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,8 @@ Servers of another dialect: the same cases, with other names and numbers on the 
 Runs in: pytest.
 """
 
+from pathlib import Path
+
 import pytest
 from certificates import Authority
 from foreign import PACKAGE, dialect, translating
@@ -113,11 +115,36 @@ def test_bytes_that_are_no_message_are_told(data: bytes) -> None:
         ("[calls]\nRunJobs = 'Start'", r"there is no RunJobs in \[calls\]"),
         ("[fields.Jab]\nid = 1", r"there is no Jab in \[fields\]"),
         ("[fields.Job]\nident = 1", r"there is no ident in \[fields\.Job\]"),
+        ("services = 1", "services must be a table, and is 1"),
+        ("[fields]\nRunJobReq = 1", r"RunJobReq in \[fields\] must be a table"),
+        ("about = 1", "about must be a text"),
+        ("package = 3", "package must be a name"),
+        ("package = ''", "package must be a name"),
+        ("[services]\nJobService = ''", r"JobService in \[services\] must be a name"),
+        ("[calls]\nRunJob = 'a/b'", r"RunJob in \[calls\] must be a name"),
+        ("[calls]\nRunJob = 1", r"RunJob in \[calls\] must be a name"),
+        *(
+            (f"[fields.Job]\nid = {number}", r"id in \[fields\.Job\] must be a number from 1 to 536870911")
+            for number in ("'4'", "4.0", "-1", "true", "19000", "19999", "536870912")
+        ),
+        ("[fields.Job]\nid = 2", r"id and name in \[fields\.Job\] both have the number 2"),
+        ("[fields.Job]\nid = 50\nname = 50", r"id and name in \[fields\.Job\] both have the number 50"),
     ],
 )
 def test_a_file_with_a_slip_is_refused_with_its_place(text: str, words: str) -> None:
     with pytest.raises(DialectUnusable, match=words):
         read(text, "x")
+
+
+def test_two_fields_that_are_not_there_do_not_clash() -> None:
+    assert read("[fields.Job]\nid = 0\nname = 0", "x").fields == {"Job": {"id": 0, "name": 0}}
+
+
+def test_a_file_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "latin.toml").write_bytes(b"about = 'h\xf6flich'")
+
+    with pytest.raises(DialectUnusable, match="not UTF-8"):
+        named(str(tmp_path / "latin.toml"))
 
 
 def test_reflection_decides_between_the_dialects_that_are_built_in() -> None:

@@ -41,7 +41,7 @@ def test_a_command_is_understood(command: list[str], capsys: pytest.CaptureFixtu
 def test_the_dialect_can_be_read() -> None:
     _, shown = blocks("toml")
 
-    assert dialect.read(shown, "README").fields == {"RunJobReq": {"command": 4, "maxIOBPS": 0}}
+    assert dialect.read(shown, "README").fields == {"RunJobReq": {"command": 31, "maxIOBPS": 0}}
 
 
 def test_the_programs_can_be_read(tmp_path: Path) -> None:

@@ -108,6 +108,41 @@ def test_what_a_server_says_stays_in_its_block_of_markdown() -> None:
     assert "\\| ``` ]]>" in text
 
 
+def test_what_a_server_says_steers_no_terminal() -> None:
+    """Escapes, returns and marks of direction are written out, wherever people read."""
+    words = "a\x1b[2Jb\rc\x9bd\u202ee\x07f\ng"
+    report = a_report(a_result(Verdict.FAILED, words), a_result(Verdict.SKIPPED, words))
+    out = io.StringIO()
+    Progress(2, out).finish(report)
+
+    for text in (out.getvalue(), markdown.render(report), page.render(report)):
+        assert [mark for mark in "\x1b\r\x9b\u202e\x07" if mark in text] == []
+        assert "a\\x1b[2Jb\\rc\\x9bd\\u202ee\\x07f" in text
+
+
+def test_the_summary_tells_the_levels_apart_where_they_differ() -> None:
+    report = a_report(
+        a_result(Verdict.PASSED), a_result(Verdict.FAILED), *[a_result(Verdict.FAILED, level=Level.SHOULD)] * 2
+    )
+
+    assert report.summary == "fails: 1 passed, 3 failed (1 must, 2 should) in 1.5 s"
+
+
+class Full(io.StringIO):
+    """Standard output on a full disk."""
+
+    def write(self, text: str) -> int:
+        raise OSError(28, "No space left on device")
+
+
+def test_output_that_cannot_be_written_ends_no_run() -> None:
+    progress = Progress(1, Full())
+    progress(a_result(Verdict.PASSED))
+    progress.finish(a_report(a_result(Verdict.PASSED)))
+
+    assert progress.error is not None
+
+
 class Terminal(io.StringIO):
     """Standard output that is a terminal."""
 

@@ -9,6 +9,7 @@ Source: API specification, "RunJob", "GetJobLogs", "Common Error Scenarios", "Mi
 """
 
 import asyncio
+import time
 import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 from joblet.wire import joblet_pb2 as pb
 from joblet_conformance.case import case
 from joblet_conformance.dialect import varint
-from joblet_conformance.evidence import expect, same
+from joblet_conformance.evidence import Failed, expect, same
 from joblet_conformance.subject import Subject
 
 EXAMPLES: Final = 15
@@ -37,28 +38,62 @@ IDS: Final = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_s
 )
 
 
-async def for_all(strategy: st.SearchStrategy[Any], check: Callable[[Any], Awaitable[None]]) -> None:
-    """Try it with examples, and fail with the smallest that fails."""
+async def for_all(server: Subject, strategy: st.SearchStrategy[Any], check: Callable[[Any], Awaitable[None]]) -> None:
+    """
+    Try it with examples, and fail with the smallest that fails; when half of the case's time is gone, with the first.
+
+    Raises:
+        Failed: One fails, whether or not it does so again.
+    """
     loop = asyncio.get_running_loop()
+    over = False
+    failures: list[Exception] = []
+    attempts: list[asyncio.Task[Any]] = []
+
+    async def attempt(example: Any) -> None:
+        nonlocal over
+        task = asyncio.current_task()
+        assert task is not None
+        attempts.append(task)
+        began_s = time.monotonic()
+        try:
+            await check(example)
+        except Exception as error:
+            failures.append(error)
+            if time.monotonic() - began_s >= server.patience_s:
+                over = True  # what does not come does so with a smaller example too, and each takes as long
+            raise
 
     @seed(SEED)
     @settings(
         max_examples=EXAMPLES,
         deadline=None,
         database=None,
+        report_multiple_bugs=False,
         phases=(Phase.explicit, Phase.generate, Phase.shrink),
         suppress_health_check=list(HealthCheck),
         print_blob=False,
     )
     @given(strategy)
     def tried(example: Any) -> None:
-        asyncio.run_coroutine_threadsafe(_as_coroutine(check, example), loop).result()
+        if not over and not (attempts and server.half_over):
+            asyncio.run_coroutine_threadsafe(attempt(example), loop).result()
 
-    await asyncio.to_thread(tried)
-
-
-async def _as_coroutine(check: Callable[[Any], Awaitable[None]], example: Any) -> None:
-    await check(example)
+    searching = asyncio.create_task(asyncio.to_thread(tried))
+    try:
+        await asyncio.shield(searching)
+    except asyncio.CancelledError:
+        over = True  # the thread knows nothing of the case's end
+        for task in attempts:
+            task.cancel()
+        await asyncio.wait([searching, *attempts])
+        raise
+    except Failed:
+        raise
+    except Exception:
+        if failures:  # of what fails now and then, Hypothesis says only that
+            raise failures[0] from None
+        raise
 
 
 @case(
@@ -80,7 +115,7 @@ async def any_arguments_reach_the_program(server: Subject) -> None:
         same("the arguments in GetJobStatus", list((await server.status(job.id)).args), ["begin", *words])
         same("what echo prints", log, (" ".join(["begin", *words]) + "\n").encode())
 
-    await for_all(st.lists(WORDS, max_size=4), check)
+    await for_all(server, st.lists(WORDS, max_size=4), check)
 
 
 @case(
@@ -101,7 +136,7 @@ async def any_other_id_is_not_found(server: Subject) -> None:
         ):
             await server.refused(name, request, StatusCode.NOT_FOUND, f"job not found: {unknown}")
 
-    await for_all(IDS | st.uuids(version=4).map(str), check)
+    await for_all(server, IDS | st.uuids(version=4).map(str), check)
 
 
 @case("properties.limits", "run-job-req.max-cpu", "run-job-req.max-iobps", covers=("RunJob=OK",), alone=True)
@@ -116,7 +151,9 @@ async def any_limit_is_in_force_as_it_was_asked_for(server: Subject) -> None:
             "maxCPU, maxMemory, maxIOBPS", (job.maxCPU, job.maxMemory, job.maxIOBPS), (cpu or 100, memory or 512, iobps)
         )
 
-    await for_all(st.tuples(st.integers(0, 100), st.integers(16, 64) | st.just(0), st.integers(0, 2**31 - 1)), check)
+    await for_all(
+        server, st.tuples(st.integers(0, 100), st.integers(16, 64) | st.just(0), st.integers(0, 2**31 - 1)), check
+    )
 
 
 @case(
@@ -135,7 +172,7 @@ async def any_exit_code_is_the_jobs(server: Subject) -> None:
 
         same("status and exitCode", (ended.status, ended.exitCode), ("FAILED" if code else "COMPLETED", code))
 
-    await for_all(st.integers(0, 125), check)
+    await for_all(server, st.integers(0, 125), check)
 
 
 @case("properties.unknown-fields", "migration.compatible", covers=("RunJob=OK",), alone=True)
@@ -152,4 +189,4 @@ async def any_field_of_a_later_version_is_ignored(server: Subject) -> None:
         expect(list(job.args) == [mark], "the job is another than was asked for")
 
     # Numbers below belong to versions there are; 19000 to 19999 to protobuf itself.
-    await for_all(st.tuples(st.integers(20_000, 2**29 - 1), st.binary(max_size=50)), check)
+    await for_all(server, st.tuples(st.integers(20_000, 2**29 - 1), st.binary(max_size=50)), check)

@@ -2,7 +2,7 @@
 JSON for programs.
 
     schema    1; it changes when a field is removed or means something else, not when one is added
-    suite, server, dialect, profiles, began, seconds, conclusion, counts
+    suite, server, dialect, profiles, began, seconds, conclusion, counts, not_tried (when it was interrupted)
     cases     id, title, level, profile, verdict, seconds, words, statements (id, section, quote),
               exchanges (role, call, sent, code, came, seconds), these of cases that did not pass
 
@@ -30,6 +30,7 @@ def render(report: Report) -> str:
         "seconds": round(report.took_s, 3),
         "conclusion": report.conclusion,
         "counts": {verdict: report.counts[verdict] for verdict in Verdict},
+        "not_tried": report.not_tried,
         "cases": [_case(result) for result in report.results],
     }
     return json.dumps(whole, indent=1, ensure_ascii=False) + "\n"

@@ -6,6 +6,7 @@ Runs in: the terminal of whoever tests a server.
 
 from collections.abc import Iterator
 
+from joblet_conformance.evidence import printable
 from joblet_conformance.reports.outcome import Report, explanation, suite
 from joblet_conformance.runner import Verdict
 
@@ -39,4 +40,4 @@ def _lines(report: Report) -> Iterator[str]:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+    return printable(text).replace("<", "&lt;").replace("|", "\\|").replace("\n", " ")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 from joblet_conformance.case import Level
+from joblet_conformance.evidence import printable
 from joblet_conformance.runner import Conclusion, Result, Verdict, conclusion
 
 
@@ -23,6 +24,7 @@ class Report:
         dialect: How it was spoken to.
         profiles: Those that were chosen.
         began: RFC 3339.
+        not_tried: How many cases were left when the run was interrupted.
     """
 
     server: str
@@ -31,11 +33,13 @@ class Report:
     began: str
     took_s: float
     results: Sequence[Result]
+    not_tried: int = 0
 
     @property
     def conclusion(self) -> Conclusion:
-        """Whether the server conforms."""
-        return conclusion(self.results)
+        """Whether the server conforms; open when cases are left that might say it does not."""
+        found = conclusion(self.results)
+        return Conclusion.OPEN if self.not_tried and found is Conclusion.CONFORMS else found
 
     @property
     def counts(self) -> Counter[Verdict]:
@@ -49,10 +53,18 @@ class Report:
 
     @property
     def summary(self) -> str:
-        """One line."""
+        """One line; of what did not pass, with how many of each level where that tells them apart."""
         counts = self.counts
-        parts = [f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict]]
+        parts = [f"{counts[verdict]} {verdict}{self._levels(verdict)}" for verdict in Verdict if counts[verdict]]
+        if self.not_tried:
+            parts.append(f"{self.not_tried} not tried")
         return f"{self.conclusion}: {', '.join(parts) or 'no case'} in {self.took_s:.1f} s"
+
+    def _levels(self, verdict: Verdict) -> str:
+        levels = Counter(result.case.level for result in self.results if result.verdict is verdict)
+        if verdict is Verdict.PASSED or set(levels) <= {Level.MUST}:
+            return ""
+        return f" ({', '.join(f'{levels[level]} {level}' for level in Level if levels[level])})"
 
 
 def suite() -> str:
@@ -62,9 +74,9 @@ def suite() -> str:
 
 def explanation(result: Result) -> str:
     """A case that failed or was skipped, in full: what was expected, what was sent and came back, what is specified."""
-    lines = [result.words]
+    lines = [printable(result.words)]
     lines += [f"specification, {each.section!r}: {each.quote}" for each in result.case.states]
     if result.verdict in (Verdict.FAILED, Verdict.BROKEN):
         lines += ["what was sent and what came back, the newest last:"]
-        lines += [f"  {exchange}" for exchange in result.exchanges] or ["  nothing"]
+        lines += [f"  {printable(str(exchange))}" for exchange in result.exchanges] or ["  nothing"]
     return "\n".join(lines)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from html import escape
 from typing import Final
 
+from joblet_conformance.evidence import printable
 from joblet_conformance.reports.outcome import Report, explanation, suite
 from joblet_conformance.runner import Conclusion, Result, Verdict
 
@@ -57,7 +58,7 @@ def _lines(report: Report) -> Iterator[str]:
 
 def _row(result: Result) -> str:
     case = result.case
-    why = f"<br><small>{escape(result.words)}</small>" if result.verdict is Verdict.SKIPPED else ""
+    why = f"<br><small>{escape(printable(result.words))}</small>" if result.verdict is Verdict.SKIPPED else ""
     return (
         f"<tr><td>{case.id}<td>{case.profile}<td>{case.level}<td class={result.verdict}>{result.verdict}"
         f"<td>{escape(case.title)}{why}</tr>"
