@@ -11,8 +11,10 @@ import broken_answers
 import broken_limits
 import broken_load
 import broken_logs
+import broken_moments
 import broken_refusals
 import broken_stops
+import broken_words
 import broken_workflows
 import pytest
 from broken_server import MUTANTS, Broken, Go, Refusal, Write
@@ -30,7 +32,7 @@ from joblet_conformance.target import Target
 PATIENCE_S = 3.0  # what is broken so that it hangs, hangs so long
 FOLDER = (
     *(broken_access, broken_answers, broken_limits, broken_load),
-    *(broken_logs, broken_refusals, broken_stops, broken_workflows),
+    *(broken_logs, broken_moments, broken_refusals, broken_stops, broken_words, broken_workflows),
 )
 
 

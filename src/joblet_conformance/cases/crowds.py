@@ -89,6 +89,7 @@ async def jobs_of_many_callers_are_kept_apart(server: Subject) -> None:
 async def a_hundred_stops_at_once_are_each_answered(server: Subject) -> None:
     """Fifty jobs are each stopped by two clients, all at once: one end for each job, told to both or refused."""
     jobs = await _by(CALLERS, (server.sleeper for _ in range(SLEEPERS)))
+    await asyncio.gather(*(server.running(job) for job in jobs))
     stops = [pb.StopJobReq(id=job.id) for job in jobs for _ in range(STOPS_EACH)]
     outcomes = await asyncio.gather(*(server.outcome("StopJob", stop) for stop in stops))
 

@@ -186,7 +186,8 @@ def _unknown(name: str) -> None:
     async def prefix(server: Subject) -> None:
         """The beginning of a UUID that no other job's has is as good as the whole."""
         job = await server.shell("exit 0") if name != "StopJob" else await server.sleeper()
-        await server.status(job.id)
+        if name == "StopJob":
+            await server.running(job)
 
         outcome = await server.outcome(name, REQUESTS[name](id=job.id[:13]))
 

@@ -42,6 +42,7 @@ async def fields_of_a_later_version_are_ignored(server: Subject) -> None:
     outcome = await server.outcome("GetJobLogs", pb.GetJobLogsReq(id=job.id).SerializeToString() + UNKNOWN)
     same("the log", b"".join(chunk.payload for chunk in outcome.answers), b"later\n")
     other = await server.sleeper()
+    await server.running(other)
     await server.answer("StopJob", pb.StopJobReq(id=other.id).SerializeToString() + UNKNOWN, pb.StopJobRes)
 
 
@@ -75,7 +76,12 @@ async def a_message_above_the_limit_is_refused(server: Subject) -> None:
 
 
 @case(
-    "messages.same-service", "job-service.jobs", "proto.same-service", profile=Profile.WORKFLOW, covers=("RunJob=OK",)
+    "messages.same-service",
+    "job-service.jobs",
+    "proto.same-service",
+    profile=Profile.WORKFLOW,
+    level=Level.SHOULD,
+    covers=("RunJob=OK",),
 )
 async def both_services_have_the_same_jobs(server: Subject) -> None:
     """A job that was started through JobService is seen, read and stopped through JobletService, and back."""
@@ -85,6 +91,7 @@ async def both_services_have_the_same_jobs(server: Subject) -> None:
         raise Skipped("the server has no JobService")
     same("the status of RunJob in JobService", outcome.code.name, "OK")
     job = outcome.answers[0]
+    await server.running(job)
 
     for service in ("JobletService", "JobService"):
         found = await server.answer(f"{service}.GetJobStatus", pb.GetJobStatusReq(id=job.id), pb.GetJobStatusRes)

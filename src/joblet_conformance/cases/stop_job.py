@@ -52,6 +52,7 @@ async def a_stop_answers_with_the_end(server: Subject) -> None:
 async def a_stopped_job_is_stopped_everywhere(server: Subject) -> None:
     """As soon as StopJob has answered, GetJobStatus and ListJobs say STOPPED, with the same end and exit code."""
     job = await server.sleeper()
+    await server.running(job)
     stopped = await server.stop(job.id)
     found, listed = await server.status(job.id), (await server.listed())[job.id]
 
@@ -60,7 +61,7 @@ async def a_stopped_job_is_stopped_everywhere(server: Subject) -> None:
         same("status, endTime and exitCode", seen, ("STOPPED", stopped.endTime, stopped.exitCode))
 
 
-@case("stop-job.at-once", "stop-job.terminates", covers=("StopJob=OK",))
+@case("stop-job.at-once", "stop-job.terminates", level=Level.SHOULD, covers=("StopJob=OK",))
 async def a_job_can_be_stopped_as_soon_as_there_is_one(server: Subject) -> None:
     """A stop right after RunJob's answer is obeyed, also while the job is being set up."""
     for _ in range(5):
@@ -137,6 +138,7 @@ _finished("FAILED", "exit 1")
 async def a_second_stop_is_refused(server: Subject) -> None:
     """A job that was stopped cannot be stopped again."""
     job = await server.sleeper()
+    await server.running(job)
     await server.stop(job.id)
 
     words = f"job is not running: {job.id} (current status: STOPPED)"

@@ -52,7 +52,7 @@ class ViewersStop(_LetsIn, caught_by="roles.viewer-cannot-stop"):
 
 
 class ViewersStopUnknown(_LetsIn, caught_by="roles.viewer-stop-job"):
-    """A viewer's stop without an id is looked up."""
+    """A viewer's stop is looked up."""
 
     def lets_in(self, call: str, path: str, unit: str) -> bool:
         return call == "StopJob" and unit == "viewer"
@@ -100,6 +100,20 @@ class OneCallForgotten(_LetsIn, caught_by="roles.every-call"):
         return path == "/joblet.JobService/ListWorkflows"
 
 
+class OneCallLooksFirst(_LetsIn, caught_by="roles.every-call"):
+    """One call looks at the request, and refuses it, before it asks who calls."""
+
+    def lets_in(self, call: str, path: str, unit: str) -> bool:
+        return path == "/joblet.JobService/RunWorkflow"
+
+
+class ViewersRunJobs(_LetsIn, caught_by="roles.viewer-run-job"):
+    """A viewer may run jobs."""
+
+    def lets_in(self, call: str, path: str, unit: str) -> bool:
+        return call == "RunJob" and unit == "viewer"
+
+
 class ViewersJobsAreMade(Broken, caught_by="roles.viewer-runs-nothing"):
     """A viewer's job is refused when it has already been made."""
 
@@ -144,13 +158,6 @@ class AdminsMayNotStop(Broken, caught_by="roles.admin"):
         if call == "StopJob":
             raise Refusal(StatusCode.PERMISSION_DENIED, "role admin is not allowed to perform operation stop_job")
         return await go(request)
-
-
-class OtherWordsForRoles(Broken, caught_by="roles.viewer-run-job"):
-    """A refusal names the call, not the operation."""
-
-    def refusal(self, call: str, request: Any, refusal: Refusal) -> Refusal:
-        return Refusal(refusal.code, refusal.words.replace("run_job", "RunJob"))
 
 
 class _Unverified(_LetsIn, caught_by=""):
@@ -214,6 +221,15 @@ def _context(authority: Authority, version: ssl.TLSVersion) -> ssl.SSLContext:
         context.load_cert_chain(pem)
     context.set_alpn_protocols(["h2"])
     return context
+
+
+class IsGone(Broken, caught_by="certificates.expired"):
+    """Nobody is there any more, so nobody is let in either."""
+
+    @contextlib.asynccontextmanager
+    async def serving(self, authority: Authority) -> AsyncIterator[int]:
+        async with await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0) as server:
+            yield server.sockets[0].getsockname()[1]
 
 
 class SpeaksTls12(_Greets, caught_by="tls.1-2"):
