@@ -14,13 +14,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar, cast
 
-import grpc
 from google.protobuf.message import DecodeError, Message
 from grpc import StatusCode, aio
 
 from joblet.wire import joblet_pb2 as pb
 from joblet_conformance import calls
 from joblet_conformance.evidence import Evidence, Exchange, Failed, Found, clipped, one_of, same, text_of
+from joblet_conformance.reader import Reader, shown
 from joblet_conformance.target import Target
 
 Answer = TypeVar("Answer", bound=Message)
@@ -238,7 +238,7 @@ class Subject:
         if outcome.code is StatusCode.DEADLINE_EXCEEDED:
             raise Failed(
                 f"{self._since(job_id)}the log stream does not end within {self.patience_s:g} s;"
-                f" it has given {_shown(b''.join(chunk.payload for chunk in outcome.answers))}"
+                f" it has given {shown(b''.join(chunk.payload for chunk in outcome.answers))}"
             )
         same("the status that ends the log", outcome.code.name, "OK")
         return b"".join(chunk.payload for chunk in outcome.answers)
@@ -247,17 +247,23 @@ class Subject:
         return "after StopJob " if job_id in self._stopped else ""
 
     @contextlib.asynccontextmanager
-    async def reader(self, job_id: str, *, role: str = "admin", fresh: bool = False) -> AsyncIterator["Reader"]:
+    async def reader(
+        self, job_id: str, *, role: str = "admin", fresh: bool = False, through: str = ""
+    ) -> AsyncIterator[Reader]:
         """
         A log that is read piece by piece; it is cancelled at the end of the block.
 
         Args:
             fresh: Over a connection of its own.
+            through: And over what listens at this HOST:PORT, which passes all on to the server.
         """
         call = calls.call("GetJobLogs")
         sent = self.target.dialect.to_theirs(call.request, pb.GetJobLogsReq(id=job_id).SerializeToString())
         async with contextlib.AsyncExitStack() as stack:
-            way = await stack.enter_async_context(self.target.fresh(role)) if fresh else self.target.channel(role)
+            if fresh or through:
+                way = await stack.enter_async_context(self.target.fresh(role, through))
+            else:
+                way = self.target.channel(role)
             exchange = self.evidence.begin(role, call.name, f'id: "{job_id}" (piece by piece)')
             stream = cast("Any", way.unary_stream(self.target.path(call), None, None))(sent)
             reader = Reader(
@@ -307,87 +313,8 @@ class Subject:
         raise Failed(f"jobs of a workflow are still under way after {self.patience_s:g} s of stopping them")
 
 
-class Reader:
-    """A log stream that is under way."""
-
-    def __init__(
-        self,
-        stream: Any,
-        exchange: Exchange,
-        parse: Callable[[bytes], pb.DataChunk],
-        patience_s: float,
-        since: Callable[[], str],
-    ) -> None:
-        self._stream = stream
-        self._exchange = exchange
-        self._parse = parse
-        self._patience_s = patience_s
-        self._since = since
-        self.data = bytearray()
-        self.over = False
-
-    async def begun(self) -> None:
-        """Wait until the server has taken the call, without reading a byte of its answer."""
-        async with asyncio.timeout(self._patience_s):
-            await self._stream.initial_metadata()
-
-    async def piece(self) -> bytes:
-        """The next piece; empty at the end."""
-        try:
-            async with asyncio.timeout(self._patience_s):
-                found = await self._stream.read()
-        except TimeoutError:
-            raise Failed(
-                f"{self._since()}the log stream neither goes on nor ends for {self._patience_s:g} s;"
-                f" it has given {_shown(self.data)}"
-            ) from None
-        except aio.AioRpcError as error:
-            self._exchange.ended(error.code().name, error.details() or "")
-            raise Failed(f"the log stream ends with {error.code().name} {error.details()!r}, expected OK") from None
-        if not isinstance(found, bytes):  # grpc.aio.EOF
-            self.over = True
-            self._exchange.ended("OK", _shown(self.data))
-            return b""
-        payload = self._parse(found).payload
-        self.data += payload
-        return payload
-
-    async def until(self, text: bytes) -> None:
-        """Read until this was printed."""
-        while text not in self.data:
-            await self.piece()
-            if self.over and text not in self.data:
-                raise Failed(f"the log ends without {text!r}; it is {_shown(self.data)}")
-
-    async def rest(self) -> bytes:
-        """Read to the end; everything from the beginning."""
-        while not self.over:
-            await self.piece()
-        return bytes(self.data)
-
-    async def cancelled(self) -> StatusCode:
-        """Cancel, and the status that this end of the wire sees."""
-        self._stream.cancel()
-        with contextlib.suppress(asyncio.CancelledError, grpc.RpcError):
-            await self._stream.read()
-        code = cast("StatusCode", await self._stream.code())
-        self._exchange.ended(code.name, "")
-        return code
-
-    async def close(self) -> None:
-        """Cancel if it is still under way."""
-        if not self._stream.done():
-            self._stream.cancel()
-        if not self._exchange.code:
-            self._exchange.ended("CANCELLED", _shown(self.data))
-
-
 def _is_uuid(text: str) -> bool:
     try:
         return text == str(uuid.UUID(text))
     except ValueError:
         return False
-
-
-def _shown(data: bytes | bytearray) -> str:
-    return clipped(repr(bytes(data)))

@@ -115,21 +115,27 @@ class Target:
         return self._channels[role]
 
     @contextlib.asynccontextmanager
-    async def fresh(self, role: str) -> AsyncIterator[aio.Channel]:
-        """A connection of its own, on which little is under way that nobody reads. Raises what `identity` does."""
-        channel = self._open(role, _TAKES_LITTLE)
+    async def fresh(self, role: str, through: str = "") -> AsyncIterator[aio.Channel]:
+        """
+        A connection of its own, on which little is under way that nobody reads. Raises what `identity` does.
+
+        Args:
+            through: HOST:PORT of what passes all on to the server, when that is not connected to directly.
+        """
+        channel = self._open(role, _TAKES_LITTLE, through)
         try:
             yield channel
         finally:
             await channel.close(None)
 
-    def _open(self, role: str, further: Sequence[tuple[str, int]] = ()) -> aio.Channel:
+    def _open(self, role: str, further: Sequence[tuple[str, int]] = (), through: str = "") -> aio.Channel:
         identity = self.identity(role)
         shown = (identity.key, identity.certificate) if identity.certificate else ()
         options: list[tuple[str, Any]] = [*_OPTIONS, *further]
-        if self.server_name:
-            options.append(("grpc.ssl_target_name_override", self.server_name))
-        return aio.secure_channel(self.address, grpc.ssl_channel_credentials(self.ca, *shown), options=options)
+        if name := self.server_name or (through and self.address.rpartition(":")[0].strip("[]")):
+            options.append(("grpc.ssl_target_name_override", name))
+        credentials = grpc.ssl_channel_credentials(self.ca, *shown)
+        return aio.secure_channel(through or self.address, credentials, options=options)
 
     def path(self, call: Call) -> str:
         """Where the server has this call."""

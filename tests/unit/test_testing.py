@@ -84,6 +84,7 @@ def test_a_test_that_would_hang_fails_instead() -> None:
             ["-c", "trap 'echo bye; exit 0' TERM; sleep infinity"],
             runs_forever().saying_at_sigterm(b"bye\n"),
         ),
+        ("sh", ["-c", "trap 'echo no' TERM; sleep infinity"], ignores_sigterm().saying_at_sigterm(b"no\n")),
         ("sh", ["-c", "echo $0 $1", "x", "y"], prints(b"x y\n")),
         ("sh", ["-c", 'echo "$0"', "it's; exit 3"], prints(b"it's; exit 3\n")),
         ("sh", ["-c", r"printf '\0\377\n'"], prints(b"\0\xff\n")),

@@ -283,12 +283,12 @@ class FakeEngine:
             self._terminate(fake)
 
     def _terminate(self, fake: _FakeJob) -> None:
+        fake.held_back += fake.program.last_words
+        self._store(fake)
         if fake.program.ignores_sigterm:
             loop = asyncio.get_running_loop()
             fake.timers.append(loop.call_later(STOP_GRACE_MS / 1000, self._stopped, fake, SIGKILL))
         else:
-            fake.held_back += fake.program.last_words
-            self._store(fake)
             self._stopped(fake, SIGTERM)
 
     def _stopped(self, fake: _FakeJob, number: int) -> None:

@@ -68,7 +68,7 @@ class Program:
 
     Args:
         ignores_sigterm: Only SIGKILL ends it.
-        last_words: What it writes when SIGTERM ends it.
+        last_words: What it writes when it gets SIGTERM.
     """
 
     steps: tuple[Step, ...] = ()
@@ -107,7 +107,7 @@ class Program:
         return replace(self, ignores_sigterm=True)
 
     def saying_at_sigterm(self, data: bytes) -> "Program":
-        """The same, but it writes these bytes when SIGTERM ends it."""
+        """The same, but it writes these bytes when it gets SIGTERM."""
         return replace(self, last_words=data)
 
 

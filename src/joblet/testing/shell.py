@@ -92,11 +92,11 @@ def _script(script: str, environment: Mapping[str, str]) -> Program:
         if command[0] not in ("trap", "while"):  # which hold script themselves
             # Word by word: a variable's value is no script, and may be as long as an argument.
             command = [_VARIABLE.sub(lambda it: environment.get(it[1] or it[2], ""), word) for word in command]
-        if command[0] == "trap" and not command[1]:
-            whole = whole.ignoring_sigterm()
-        elif command[0] == "trap":
+        if command[0] == "trap":
             said = (step.data for step in _script(command[1], environment).steps if isinstance(step, Prints))
             whole = whole.saying_at_sigterm(b"".join(said))
+            if "exit" not in command[1]:
+                whole = whole.ignoring_sigterm()
         elif command[0] == "exit":
             return whole.then_exits(int(command[1]) if len(command) > 1 else status)
         elif command[0] == "kill":

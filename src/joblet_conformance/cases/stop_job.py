@@ -20,8 +20,8 @@ from joblet_conformance.subject import Subject
 GRACE_S: Final = 0.1
 # A timer of the server may fire this much early; ours started before the request was sent.
 EARLY_S: Final = 0.005
-# From the request to the answer, on a machine that has much else to do. The specification gives no upper bound.
-STOPPED_WITHIN_S: Final = 10.0
+# A machine that has much else to do may let 100 ms go by before it gives the job a turn.
+TRIES: Final = 5
 
 
 @case(
@@ -69,36 +69,43 @@ async def a_job_can_be_stopped_as_soon_as_there_is_one(server: Subject) -> None:
         same("the status", (await server.stop(job.id)).status, "STOPPED")
 
 
-@case("stop-job.sigterm", "stop-job.sigterm", "stop-job.terminates", covers=("StopJob=OK", "GetJobLogs=OK"))
+@case("stop-job.sigterm", "stop-job.sigterm", "stop-job.terminates", alone=True, covers=("StopJob=OK", "GetJobLogs=OK"))
 async def sigterm_comes_first(server: Subject) -> None:
-    """A job that acts on SIGTERM has its say before it ends."""
-    job = await server.shell(
-        f"trap 'echo got SIGTERM; exit 0' TERM; echo ready; while true; do {server.programs.sleep} 0.01; done"
-    )
-    async with server.reader(job.id) as reader:
-        await reader.until(b"ready")
-        stopped = await server.stop(job.id)
-        log = await reader.rest()
+    """A job that acts on SIGTERM has its say before it ends: at least one of five."""
+    logs: list[bytes] = []
+    script = f"trap 'echo got SIGTERM; exit 0' TERM; echo ready; while true; do {server.programs.sleep} 0.01; done"
+    for _ in range(TRIES):
+        job = await server.shell(script)
+        async with server.reader(job.id) as reader:
+            await reader.until(b"ready")
+            stopped = await server.stop(job.id)
+            logs.append(await reader.rest())
+        same("the status", stopped.status, "STOPPED")
+        if b"got SIGTERM" in logs[-1]:
+            return
+    raise Failed(f"the jobs have printed {logs}, so they were not sent SIGTERM, or had no time to act")
 
-    expect(b"got SIGTERM" in log, f"the job has printed {log!r}, so it was not sent SIGTERM, or had no time to act")
-    same("the status", stopped.status, "STOPPED")
 
-
-@case("stop-job.sigkill", "stop-job.sigkill", "stop-job.grace", alone=True, covers=("StopJob=OK",))
+@case("stop-job.sigkill", "stop-job.sigkill", "stop-job.grace", alone=True, covers=("StopJob=OK", "GetJobLogs=OK"))
 async def a_job_that_ignores_sigterm_is_killed(server: Subject) -> None:
-    """A job that ignores SIGTERM lives on for 100 ms, and is then killed."""
-    job = await server.shell(f"trap '' TERM; echo ready; while true; do {server.programs.sleep} 0.01; done")
-    async with server.reader(job.id) as reader:
-        await reader.until(b"ready")
-        began_s = time.monotonic()
-        stopped = await server.stop(job.id)
-        took_s = time.monotonic() - began_s
+    """A job that goes on after SIGTERM lives for another 100 ms, in which it can print, and is then killed."""
+    logs: list[bytes] = []
+    script = f"trap 'echo going on' TERM; echo ready; while true; do {server.programs.sleep} 0.01; done"
+    for _ in range(TRIES):
+        job = await server.shell(script)
+        async with server.reader(job.id) as reader:
+            await reader.until(b"ready")
+            began_s = time.monotonic()
+            stopped = await server.stop(job.id)
+            took_s = time.monotonic() - began_s
+            logs.append(await reader.rest())
 
-    same("the status and exitCode", (stopped.status, stopped.exitCode), ("STOPPED", -1))
-    if took_s < GRACE_S - EARLY_S:
-        raise Failed(f"StopJob took {took_s * 1000:.0f} ms: the job did not have its 100 ms")
-    if took_s > STOPPED_WITHIN_S:
-        raise Failed(f"StopJob took {took_s:.1f} s, expected little more than 100 ms")
+        same("the status and exitCode", (stopped.status, stopped.exitCode), ("STOPPED", -1))
+        if took_s < GRACE_S - EARLY_S:
+            raise Failed(f"StopJob took {took_s * 1000:.0f} ms: the job did not have its 100 ms")
+        if b"going on" in logs[-1]:
+            return
+    raise Failed(f"the jobs have printed {logs}: none went on after SIGTERM, so they were killed before their 100 ms")
 
 
 @case("stop-job.no-wait", "stop-job.sigkill", level=Level.MAY, alone=True, covers=("StopJob=OK",))

@@ -368,15 +368,17 @@ async def secrets_of_a_workflow_are_masked_everywhere(server: Subject) -> None:
     only |= {"environment": {"PLAIN": "plain"}, "secret_environment": {"SECRET": secret}}
     workflow = await run(server, {"only": only})
     found = (await jobs_until(server, workflow, only="COMPLETED"))["only"]
-    listed = (await server.listed())[found.jobId]
-    answers = [
-        listed,
-        await status(server, workflow),
-        await server.status(found.jobId),
-        await server.answer("ListWorkflows", pb.ListWorkflowsRequest(includeCompleted=True), pb.ListWorkflowsResponse),
-    ]
+    everything = pb.ListWorkflowsRequest(includeCompleted=True)
 
     same("what the job prints", await server.log(found.jobId), f"plain {secret}\n".encode())
-    same("environment in ListJobs", dict(listed.environment), {"PLAIN": "plain"})
-    for answer in answers:
-        expect(secret not in str(answer), f"the value of a secret variable is shown in {answer.DESCRIPTOR.name}")
+    for role in ("admin", "viewer"):
+        listed = (await server.listed(role=role))[found.jobId]
+        same(f"environment in ListJobs, as {role}", dict(listed.environment), {"PLAIN": "plain"})
+        for answer in (
+            listed,
+            await status(server, workflow, role=role),
+            await server.status(found.jobId, role=role),
+            await server.answer("ListWorkflows", everything, pb.ListWorkflowsResponse, role=role),
+        ):
+            shown = answer.DESCRIPTOR.name
+            expect(secret not in str(answer), f"the value of a secret variable is shown to {role} in {shown}")

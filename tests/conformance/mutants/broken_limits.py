@@ -7,16 +7,19 @@ enforces them and isolates its jobs; a mutant leaves one thing out.
 Runs in: tests.
 """
 
+import asyncio
 import re
 from typing import Any
 
-from broken_server import Broken
+from broken_server import Broken, Go
 
 from joblet.testing.programs import Prints, Program, Sleeps, oom, prints
-from joblet_conformance.cases import isolation, limits
+from joblet.testing.shell import program_of
+from joblet_conformance.cases import isolation, limits, processes
 
 _GROW = re.compile(re.escape(limits.grower(0)).replace(re.escape("grow 0;"), r"grow\ (\d+);"))
 _STAT = "7 (sh) R 1 1 1 0 -1 4194304 0 0 0 0 {} 0 0 0 20 0 1 0 1 1 1"
+_LISTENER = "   0: 00000000:C383 00000000:0000 0A"
 _MOUNT = "{} 1 8:1 / / rw - ext4 /dev/vda1 rw"
 
 
@@ -31,6 +34,9 @@ class Machine(Broken, caught_by=""):
         signalled: To how many processes it can send a signal.
         renames: How many jobs further on it has the name from, after a moment.
         own_mounts, own_files, own_segments, own_hostname: Whether each job has its own.
+        own_network: And whether it has its own where it should have the machine's.
+        has_input: Whether a job that reads its standard input waits for somebody.
+        tells_all: Whether each process of a job is sent SIGTERM.
     """
 
     processes = 2
@@ -42,6 +48,9 @@ class Machine(Broken, caught_by=""):
     own_files = True
     own_segments = True
     own_hostname = True
+    own_network = False
+    has_input = False
+    tells_all = True
 
     def __init__(self) -> None:
         self._jobs = 0
@@ -73,6 +82,11 @@ class Machine(Broken, caught_by=""):
         return request
 
     def _program(self, request: Any) -> Program:
+        if not request.args:
+            return Program().then_runs_forever() if self.has_input else Program()
+        if tuple(request.args) == processes.LISTENERS:
+            head = "  sl  local_address rem_address   st"
+            return _lines(head, head) if self.own_network else _lines(head, _LISTENER, head)
         if request.args[0] != "-c":
             return _lines(self._file(request.args[0]))
         script = request.args[1]
@@ -91,6 +105,10 @@ class Machine(Broken, caught_by=""):
             case limits.WRITE:
                 took_s = self.writing_s(int(request.args[2]), request.maxIOBPS // limits.MIB)
                 return _lines(f"100.00 {100 + took_s:.2f}")
+            case processes.PARENT:
+                return program_of("sh", ["-c", processes.SAYS if self.tells_all else processes.STUBBORN], {})
+            case processes.ORPHAN:
+                return program_of("sh", ["-c", processes.STUBBORN], {})
             case isolation.CROWD:
                 return _stays()
             case isolation.PROBE:
@@ -267,3 +285,31 @@ class OneHostname(Machine, caught_by="isolation.hostname"):
     """A job has the machine's host name."""
 
     own_hostname = False
+
+
+class OwnNetwork(Machine, caught_by="process.network"):
+    """Each job has a network of its own, where nobody listens."""
+
+    own_network = True
+
+
+class WaitsForInput(Machine, caught_by="process.input"):
+    """A job's standard input is a terminal where nobody types."""
+
+    has_input = True
+
+
+class TellsTheFirstOnly(Machine, caught_by="process.group-sigterm"):
+    """SIGTERM goes to a job's first process."""
+
+    tells_all = False
+
+
+class KillsTheFirstOnly(Machine, caught_by="process.group-sigkill"):
+    """What a job's first process has started goes on after the stop."""
+
+    async def unary(self, call: str, request: Any, go: Go) -> Any:
+        answer = await super().unary(call, request, go)
+        if call == "StopJob":
+            asyncio.get_running_loop().call_later(0.05, self.joblet.engine.logs.append, answer.id, b"tick\n")
+        return answer

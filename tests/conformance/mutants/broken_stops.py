@@ -92,11 +92,20 @@ class NoSigterm(Broken, caught_by="stop-job.sigterm"):
 
 
 class NoGrace(Broken, caught_by="stop-job.sigkill"):
-    """SIGKILL comes right after SIGTERM: it makes no difference that a job ignores SIGTERM."""
+    """SIGKILL comes right after SIGTERM: it makes no difference that a job goes on."""
 
     def request(self, call: str, request: Any) -> Any:
         if call == "RunJob" and request.args[:1] == ["-c"]:
-            request.args[1] = request.args[1].replace("trap '' TERM;", "")
+            request.args[1] = request.args[1].replace("trap 'echo going on' TERM;", "")
+        return request
+
+
+class Freezes(Broken, caught_by="stop-job.sigkill"):
+    """A job has its 100 ms, but is frozen meanwhile."""
+
+    def request(self, call: str, request: Any) -> Any:
+        if call == "RunJob" and request.args[:1] == ["-c"]:
+            request.args[1] = request.args[1].replace("trap 'echo going on' TERM;", "trap '' TERM;")
         return request
 
 
