@@ -8,7 +8,7 @@ import re
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
 from google.protobuf import text_format
@@ -101,7 +101,7 @@ class Evidence:
         for exchange in self.exchanges:
             before = shown[-1] if shown else None
             if before and _said(before) == _said(exchange):
-                before.times += 1
+                shown[-1] = replace(before, times=before.times + 1)
             else:
                 shown.append(exchange)
         return shown[-MOST_EXCHANGES:]

@@ -14,13 +14,12 @@ from grpc import StatusCode
 
 from joblet.wire import joblet_pb2 as pb
 from joblet_conformance import times
-from joblet_conformance.case import Level, case
+from joblet_conformance.case import Level, case, fields
 from joblet_conformance.evidence import expect, same
 from joblet_conformance.subject import ENDED, POLL_S, STATUSES, Subject
 
 BY_ID: Final = ("GetJobStatus", "StopJob", "GetJobLogs")
 REQUESTS: Final = {"GetJobStatus": pb.GetJobStatusReq, "StopJob": pb.StopJobReq, "GetJobLogs": pb.GetJobLogsReq}
-ANSWER: Final = {"GetJobStatus": "GetJobStatusReq", "StopJob": "StopJobReq", "GetJobLogs": "GetJobLogsReq"}
 SECTION: Final = {"GetJobStatus": "get-job-status", "StopJob": "stop-job", "GetJobLogs": "get-job-logs"}
 
 
@@ -36,7 +35,7 @@ SECTION: Final = {"GetJobStatus": "get-job-status", "StopJob": "stop-job", "GetJ
     covers=(
         "GetJobStatus=OK",
         "GetJobStatusReq.id",
-        *tuple(f"GetJobStatusRes.{name}" for name in ("id", "command", "args", "status", "startTime", "endTime")),
+        *fields("GetJobStatusRes", "id", "command", "args", "status", "startTime", "endTime"),
     ),
 )
 async def a_running_job_is_running(server: Subject) -> None:
@@ -150,7 +149,7 @@ def _check(path: Sequence[str]) -> None:
 
 
 def _unknown(name: str) -> None:
-    slug, message = SECTION[name], ANSWER[name]
+    slug, message = SECTION[name], REQUESTS[name].__name__
 
     @case(
         f"{slug}.unknown",

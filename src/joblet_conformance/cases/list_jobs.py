@@ -32,7 +32,7 @@ from joblet_conformance.subject import STATUSES, Subject
     covers=(
         "ListJobs=OK",
         "Jobs.jobs",
-        *tuple(f"Job.{name}" for name in ("id", "command", "args", "maxCPU", "maxMemory", "maxIOBPS", "status")),
+        *fields("Job", "id", "command", "args", "maxCPU", "maxMemory", "maxIOBPS", "status"),
         *fields("Job", "startTime", "endTime", "exitCode"),
     ),
 )

@@ -13,7 +13,7 @@ from grpc import StatusCode
 
 from joblet.wire import joblet_pb2 as pb
 from joblet_conformance import times
-from joblet_conformance.case import Level, case
+from joblet_conformance.case import Level, case, fields
 from joblet_conformance.evidence import Failed, Skipped, expect, same
 from joblet_conformance.subject import Subject
 
@@ -33,7 +33,7 @@ TRIES: Final = 5
     covers=(
         "StopJob=OK",
         "StopJobReq.id",
-        *tuple(f"StopJobRes.{name}" for name in ("id", "status", "endTime", "exitCode")),
+        *fields("StopJobRes", "id", "status", "endTime", "exitCode"),
     ),
 )
 async def a_stop_answers_with_the_end(server: Subject) -> None:

@@ -53,7 +53,8 @@ async def jobs_until(server: Subject, workflow: str, **wanted: str) -> Found[pb.
         raise Failed(f"after {server.patience_s:g} s the jobs are {states}, expected {wanted}") from None
 
 
-def _seconds(time: pb.Timestamp) -> float:
+def seconds(time: pb.Timestamp) -> float:
+    """Since 1970."""
     return time.seconds + time.nanos / 1e9
 
 
@@ -91,10 +92,10 @@ async def a_job_starts_after_what_it_requires(server: Subject) -> None:
     first, second = jobs["setup-data"], jobs["process-data"]
 
     expect(
-        _seconds(second.startTime) >= _seconds(first.endTime) >= _seconds(first.startTime) > 0,
-        f"setup-data ended at {_seconds(first.endTime)}, process-data started at {_seconds(second.startTime)}",
+        seconds(second.startTime) >= seconds(first.endTime) >= seconds(first.startTime) > 0,
+        f"setup-data ended at {seconds(first.endTime)}, process-data started at {seconds(second.startTime)}",
     )
-    expect(_seconds(second.endTime) >= _seconds(second.startTime), "a job ends before it starts")
+    expect(seconds(second.endTime) >= seconds(second.startTime), "a job ends before it starts")
 
 
 @case(
@@ -161,7 +162,7 @@ async def a_job_that_has_not_started_has_the_id_0(server: Subject) -> None:
     waiting = jobs["second"]
 
     same("the jobId", waiting.jobId, NOT_STARTED)
-    same("startTime", _seconds(waiting.startTime), 0)
+    same("startTime", seconds(waiting.startTime), 0)
     expect(waiting.status not in ("RUNNING", *ENDED), f"the status is {waiting.status!r}")
     await server.stop(jobs["first"].jobId)
 
@@ -190,22 +191,42 @@ async def jobs_without_dependencies_run_at_the_same_time(server: Subject) -> Non
     covers=("GetWorkflowStatus=OK", "WorkflowJob.exitCode", "WorkflowJob.status"),
 )
 async def what_requires_success_never_starts_after_a_failure(server: Subject) -> None:
-    """A job that fails has its exit code; what requires it COMPLETED never starts, what requires it FAILED does."""
+    """A job that fails has its exit code, and what requires it COMPLETED never starts."""
     workflow = await run(
         server,
         {
             "breaks": job(server.programs.sh, "-c", "exit 3"),
             "never": job(server.programs.echo, "never", requires={"breaks": "COMPLETED"}),
-            "alarm": job(server.programs.echo, "alarm", requires={"breaks": "FAILED"}),
         },
     )
-    await jobs_until(server, workflow, breaks="FAILED", alarm="COMPLETED")
+    await jobs_until(server, workflow, breaks="FAILED")
     await asyncio.sleep(SETTLES_S)
-    jobs = await jobs_until(server, workflow, breaks="FAILED", alarm="COMPLETED")
+    jobs = await jobs_until(server, workflow, breaks="FAILED")
 
     same("exitCode", jobs["breaks"].exitCode, 3)
     same("the jobId of what never starts", jobs["never"].jobId, NOT_STARTED)
-    same("the exit code of alarm", jobs["alarm"].exitCode, 0)
+
+
+@case(
+    "workflow.requires-failed",
+    "workflow.dependencies",
+    "workflow-names.requires",
+    profile=Profile.WORKFLOW,
+    level=Level.SHOULD,
+    covers=("GetWorkflowStatus=OK",),
+)
+async def a_job_may_require_a_failure(server: Subject) -> None:
+    """What requires another job FAILED, as it could require it COMPLETED, starts when that has failed."""
+    workflow = await run(
+        server,
+        {
+            "breaks": job(server.programs.sh, "-c", "exit 3"),
+            "alarm": job(server.programs.echo, "alarm", requires={"breaks": "FAILED"}),
+        },
+    )
+    jobs = await jobs_until(server, workflow, breaks="FAILED", alarm="COMPLETED")
+
+    same("the log of alarm", await server.log(jobs["alarm"].jobId), b"alarm\n")
 
 
 @case(
@@ -249,90 +270,6 @@ async def the_jobs_are_those_of_the_status(server: Subject) -> None:
         answer = await server.answer("GetWorkflowJobs", request, pb.GetWorkflowJobsResponse, role=role)
 
         same("the jobs", list(answer.jobs), list((await status(server, workflow, role=role)).jobs))
-
-
-@case(
-    "workflow.info",
-    "workflow-status.workflow",
-    "workflow.monitoring",
-    "job-service.list-workflows",
-    profile=Profile.WORKFLOW,
-    covers=(
-        "ListWorkflows=OK",
-        "ListWorkflowsRequest.includeCompleted",
-        "ListWorkflowsResponse.workflows",
-        "GetWorkflowStatusResponse.workflow",
-        "RunWorkflowResponse.status",
-        *tuple(f"WorkflowInfo.{name}" for name in ("uuid", "workflow", "status", "totalJobs", "completedJobs")),
-        *tuple(f"WorkflowInfo.{name}" for name in ("failedJobs", "createdAt", "startedAt", "completedAt")),
-    ),
-)
-async def a_workflow_is_listed_with_its_progress(server: Subject) -> None:
-    """A workflow is found and listed under its UUID, with how many of its jobs there are, have completed and failed."""
-    jobs = {"good": job(server.programs.echo, "good"), "bad": job(server.programs.sh, "-c", "exit 1")}
-    workflow = await run(server, jobs, "progress.yaml")
-    await jobs_until(server, workflow, good="COMPLETED", bad="FAILED")
-    info = await _ended(server, workflow)
-    request = pb.ListWorkflowsRequest(includeCompleted=True)
-    for role in ("admin", "viewer"):
-        answer = await server.answer("ListWorkflows", request, pb.ListWorkflowsResponse, role=role)
-        listed = {each.uuid: each.status for each in answer.workflows}
-        same(f"the status in the {role}'s list", listed.get(workflow), info.status)
-
-    same("the name", info.workflow, "progress.yaml")
-    same("totalJobs, completedJobs, failedJobs", (info.totalJobs, info.completedJobs, info.failedJobs), (2, 1, 1))
-    same("the status of a workflow one of whose jobs failed", info.status, "FAILED")
-    expect(
-        0 < _seconds(info.createdAt) <= _seconds(info.startedAt) <= _seconds(info.completedAt),
-        "createdAt, startedAt and completedAt are not in this order",
-    )
-
-
-async def _ended(server: Subject, workflow: str) -> pb.WorkflowInfo:
-    """What is said of a workflow once it has ended, which may be a moment after its last job."""
-    try:
-        async with asyncio.timeout(server.patience_s):
-            while not (info := (await status(server, workflow)).workflow).completedAt.seconds:
-                await asyncio.sleep(POLL_S)  # the event is over there
-            return info
-    except TimeoutError:
-        raise Failed(f"{server.patience_s:g} s after its last job the workflow has no completedAt") from None
-
-
-@case(
-    "workflow.list-leaves-out",
-    "job-service.list-workflows",
-    profile=Profile.WORKFLOW,
-    level=Level.SHOULD,
-    covers=("ListWorkflows=OK", "ListWorkflowsRequest.includeCompleted"),
-)
-async def what_has_ended_is_listed_on_request_only(server: Subject) -> None:
-    """Without includeCompleted a list has the workflows that are under way, and no others."""
-    over = await run(server, {"only": job(server.programs.echo, "one")})
-    going = await run(server, {"only": job(server.programs.sleep, "3600")})
-    await _ended(server, over)
-    answer = await server.answer("ListWorkflows", pb.ListWorkflowsRequest(), pb.ListWorkflowsResponse)
-    listed = {each.uuid for each in answer.workflows}
-
-    same(
-        "whether the one under way and the one that has ended are listed",
-        (going in listed, over in listed),
-        (True, False),
-    )
-
-
-@case(
-    "workflow.prefix",
-    "proto.workflow-id",
-    profile=Profile.WORKFLOW,
-    level=Level.MAY,
-    covers=("GetWorkflowStatus=OK", "GetWorkflowStatusRequest.workflowUuid"),
-)
-async def the_beginning_of_a_workflows_uuid_is_enough(server: Subject) -> None:
-    """The beginning of a UUID that no other workflow's has is as good as the whole."""
-    workflow = await run(server, {"only": job(server.programs.echo, "one")})
-
-    same("the uuid", (await status(server, workflow[:13])).workflow.uuid, workflow)
 
 
 def _unknown(name: str, request: type[Any]) -> None:

@@ -106,7 +106,8 @@ class Machine(Broken, caught_by=""):
                 took_s = self.writing_s(int(request.args[2]), request.maxIOBPS // limits.MIB)
                 return _lines(f"100.00 {100 + took_s:.2f}")
             case processes.PARENT:
-                return program_of("sh", ["-c", processes.SAYS if self.tells_all else processes.STUBBORN], {})
+                says = processes.SAYS if self.tells_all else processes.SAYS.replace("echo the child", ": the child")
+                return program_of("sh", ["-c", says], {})
             case processes.ORPHAN:
                 return program_of("sh", ["-c", processes.STUBBORN], {})
             case isolation.CROWD:

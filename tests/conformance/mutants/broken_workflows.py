@@ -66,6 +66,14 @@ class AnyEndWillDo(_Rewrites, caught_by="workflow.failed"):
             job["requires"] = [dict.fromkeys(each, "FINISHED") for each in job.get("requires", [])]
 
 
+class FailuresAreNotWaitedFor(_Rewrites, caught_by="workflow.requires-failed"):
+    """A job may require another one COMPLETED, whatever its file says."""
+
+    def rewritten(self, jobs: dict[str, Any]) -> None:
+        for job in jobs.values():
+            job["requires"] = [dict.fromkeys(each, "COMPLETED") for each in job.get("requires", [])]
+
+
 class StoppedIsGoodEnough(_Rewrites, caught_by="workflow.stopped"):
     """A job goes on after one that was stopped."""
 
