@@ -21,7 +21,7 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 
 RUN: Final = frozenset({"console", "python", "yaml"})
 COMMANDS: Final = frozenset({"sh", "bash", "shell"})
-READ_ONLY: Final = frozenset({"text", "mermaid", "json", "ini", "proto", "markdown"})
+READ_ONLY: Final = frozenset({"text", "mermaid", "json", "ini", "proto", "markdown", "toml"})
 
 _NOTE: Final = re.compile(r"<!-- (run by|not run): (.+) -->")
 

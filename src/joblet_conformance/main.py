@@ -330,7 +330,7 @@ async def _dialect(target: Target, wanted: str) -> dialect.Dialect:
     if found is None:
         raise Unusable(
             f"the server offers {', '.join(sorted(offered)) or 'nothing'}, which is no dialect that is built in:"
-            " write one (see the README) and give it as --dialect FILE"
+            " write one (see docs/conformance.md) and give it as --dialect FILE"
         )
     return found
 
