@@ -219,6 +219,18 @@ class TakesTooLittle(Broken, caught_by="messages.large"):
     wire = WireOptions(max_receive_bytes=65_536)
 
 
+class TakesOneByteLess(Broken, caught_by="messages.large"):
+    """A message must be shorter than 512 KB."""
+
+    wire = WireOptions(max_receive_bytes=524_287)
+
+
+class TakesOneByteMore(Broken, caught_by="messages.too-large"):
+    """A message may have 512 KB and a byte."""
+
+    wire = WireOptions(max_receive_bytes=524_289)
+
+
 class MissingProgramIsCompleted(Broken, caught_by="run-job.not-found"):
     """A program that is not there has done its work."""
 
