@@ -14,6 +14,7 @@ import broken_logs
 import broken_moments
 import broken_refusals
 import broken_stops
+import broken_transitions
 import broken_words
 import broken_workflows
 import pytest
@@ -32,7 +33,7 @@ from joblet_conformance.target import Target
 PATIENCE_S = 3.0  # what is broken so that it hangs, hangs so long
 FOLDER = (
     *(broken_access, broken_answers, broken_limits, broken_load),
-    *(broken_logs, broken_moments, broken_refusals, broken_stops, broken_words, broken_workflows),
+    *(broken_logs, broken_moments, broken_refusals, broken_stops, broken_transitions, broken_words, broken_workflows),
 )
 
 

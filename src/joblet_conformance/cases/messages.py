@@ -58,7 +58,7 @@ async def bytes_that_are_no_message_are_refused(server: Subject) -> None:
 
 
 def _of_size(server: Subject, size_bytes: int, *args: str) -> bytes:
-    """A RunJobReq that is so long when it is sent: filled up with a field that nobody knows, as execve(2) has limits."""
+    """A RunJobReq that is so long when it is sent: a field that nobody knows fills it, for execve(2) has limits too."""
     request = pb.RunJobReq(command=server.programs.echo, args=args).SerializeToString()
     sent = server.target.dialect.to_theirs(pb.RunJobReq, request)
     length_bytes = size_bytes - len(sent) - len(FILLING) - len(varint(size_bytes))
