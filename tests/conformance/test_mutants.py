@@ -8,6 +8,7 @@ from typing import Any
 
 import broken_access
 import broken_answers
+import broken_deadlines
 import broken_limits
 import broken_load
 import broken_logs
@@ -32,7 +33,7 @@ from joblet_conformance.target import Target
 
 PATIENCE_S = 3.0  # what is broken so that it hangs, hangs so long
 FOLDER = (
-    *(broken_access, broken_answers, broken_limits, broken_load),
+    *(broken_access, broken_answers, broken_deadlines, broken_limits, broken_load),
     *(broken_logs, broken_moments, broken_refusals, broken_stops, broken_transitions, broken_words, broken_workflows),
 )
 
