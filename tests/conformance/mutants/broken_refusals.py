@@ -170,6 +170,15 @@ class ClampsCores(Broken, caught_by="run-job.too-much-cpu"):
         return request
 
 
+class OneCoreAtMost(Broken, caught_by="run-job.two-cores"):
+    """A CPU limit above one core is lowered to it."""
+
+    def request(self, call: str, request: Any) -> Any:
+        if call == "RunJob":
+            request.maxCPU = min(request.maxCPU, 100)
+        return request
+
+
 class TooMuchIsInternal(Broken, caught_by="run-job.too-much-memory-code"):
     """A limit above the machine's is a fault of the server."""
 
