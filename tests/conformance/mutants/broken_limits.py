@@ -31,6 +31,7 @@ class Machine(Broken, caught_by=""):
         signalled: To how many processes it can send a signal.
         renames: How many jobs further on it has the name from, after a moment.
         own_mounts, own_files, own_segments, own_hostname: Whether each job has its own.
+        shared: The kinds of namespaces that all jobs have in common.
     """
 
     processes = 2
@@ -42,6 +43,7 @@ class Machine(Broken, caught_by=""):
     own_files = True
     own_segments = True
     own_hostname = True
+    shared: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         self._jobs = 0
@@ -101,6 +103,9 @@ class Machine(Broken, caught_by=""):
                 return _lines(str(self.first))
             case isolation.MOUNTS:
                 return _stays(_MOUNT.format(self._jobs if self.own_mounts else 21))
+            case isolation.SPACES:
+                numbers = {kind: 1 if kind in self.shared else self._jobs + 1 for kind in isolation.KINDS}
+                return _stays(*(f"{kind}\npos:\t0\nino:\t{numbers[kind]}" for kind in isolation.KINDS))
             case isolation.NAMES:
                 name = f"job-{self._jobs + self.renames}\n".encode()
                 return _lines(f"job-{self._jobs}").then_runs_forever(Sleeps(0.05), Prints(name))
@@ -243,6 +248,12 @@ class OneMountNamespace(Machine, caught_by="isolation.mounts"):
     """All jobs have the machine's mounts."""
 
     own_mounts = False
+
+
+class UnsharesAllButIpc(Machine, caught_by="isolation.namespaces"):
+    """All jobs have the machine's IPC namespace, in which there happens to be nothing."""
+
+    shared = ("ipc",)
 
 
 class SharedTmp(Machine, caught_by="isolation.files"):
