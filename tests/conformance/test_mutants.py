@@ -8,12 +8,14 @@ from typing import Any
 
 import broken_access
 import broken_answers
+import broken_deadlines
 import broken_limits
 import broken_load
 import broken_logs
 import broken_moments
 import broken_refusals
 import broken_stops
+import broken_transitions
 import broken_words
 import broken_workflows
 import pytest
@@ -31,8 +33,8 @@ from joblet_conformance.target import Target
 
 PATIENCE_S = 3.0  # what is broken so that it hangs, hangs so long
 FOLDER = (
-    *(broken_access, broken_answers, broken_limits, broken_load),
-    *(broken_logs, broken_moments, broken_refusals, broken_stops, broken_words, broken_workflows),
+    *(broken_access, broken_answers, broken_deadlines, broken_limits, broken_load),
+    *(broken_logs, broken_moments, broken_refusals, broken_stops, broken_transitions, broken_words, broken_workflows),
 )
 
 

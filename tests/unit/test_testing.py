@@ -86,6 +86,7 @@ def test_a_test_that_would_hang_fails_instead() -> None:
         ),
         ("sh", ["-c", "trap 'echo no' TERM; sleep infinity"], ignores_sigterm().saying_at_sigterm(b"no\n")),
         ("sh", ["-c", "echo $0 $1", "x", "y"], prints(b"x y\n")),
+        ("sh", ["-c", "x=ab; x=$x$x; echo $x"], prints(b"abab\n")),
         ("sh", ["-c", 'echo "$0"', "it's; exit 3"], prints(b"it's; exit 3\n")),
         ("sh", ["-c", r"printf '\0\377\n'"], prints(b"\0\xff\n")),
         (

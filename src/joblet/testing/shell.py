@@ -2,7 +2,7 @@
 A few real commands as scripts, so that tests against the fake engine can run `echo hello`.
 
 It knows echo, printf, sleep, true, false, cat, seq, head -c, printenv, and `sh -c` with these,
-`;`, newlines, `&&`, `||`, `$0`, `exit`, `kill -N $$`, `trap '…' TERM` and `while true; do …; done`. Anything
+`;`, newlines, `&&`, `||`, `$0`, `name=…`, `exit`, `kill -N $$`, `trap '…' TERM` and `while true; do …; done`. Anything
 else is a command that is not found: better a clear 127 than a shell that is almost right.
 
 Runs in: tests. May not: run anything.
@@ -30,6 +30,7 @@ from joblet.testing.programs import (
 SHELLS: Final = frozenset(("sh", "bash", "/bin/sh", "/bin/bash"))
 _SEPARATORS: Final = frozenset((";", "&&", "||"))
 _VARIABLE: Final = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+_ASSIGNMENT: Final = re.compile(r"(\w+)=(.*)", re.DOTALL)
 _REDIRECTION: Final = re.compile(r"\s*\d?>&\d")
 _ESCAPE: Final = re.compile(rb"\\([0-7]{1,3}|[ntr\\])")
 _ESCAPES: Final = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"\\": b"\\"}
@@ -81,6 +82,7 @@ def _script(script: str, environment: Mapping[str, str]) -> Program:
     merged = _REDIRECTION.sub("", script)
     words = shlex.shlex(merged.replace("\n", ";"), posix=True, punctuation_chars=";&|")
     words.whitespace_split = True
+    variables = dict(environment)
     whole = Program()
     after = ";"
     status = 0
@@ -91,9 +93,11 @@ def _script(script: str, environment: Mapping[str, str]) -> Program:
             continue
         if command[0] not in ("trap", "while"):  # which hold script themselves
             # Word by word: a variable's value is no script, and may be as long as an argument.
-            command = [_VARIABLE.sub(lambda it: environment.get(it[1] or it[2], ""), word) for word in command]
-        if command[0] == "trap":
-            said = (step.data for step in _script(command[1], environment).steps if isinstance(step, Prints))
+            command = [_VARIABLE.sub(lambda it: variables.get(it[1] or it[2], ""), word) for word in command]
+        if len(command) == 1 and (found := _ASSIGNMENT.fullmatch(command[0])):
+            variables[found[1]] = found[2]
+        elif command[0] == "trap":
+            said = (step.data for step in _script(command[1], variables).steps if isinstance(step, Prints))
             whole = whole.saying_at_sigterm(b"".join(said))
             if "exit" not in command[1]:
                 whole = whole.ignoring_sigterm()
@@ -102,10 +106,10 @@ def _script(script: str, environment: Mapping[str, str]) -> Program:
         elif command[0] == "kill":
             return replace(whole, end=KilledBy(int(command[1].lstrip("-"))))
         elif command[0] == "while":
-            body = _script(" ".join(command[1:]), environment)
+            body = _script(" ".join(command[1:]), variables)
             return whole.then_runs_forever(*body.steps or (Sleeps(1.0),))
         else:
-            part = _simple(command[0], command[1:], environment)
+            part = _simple(command[0], command[1:], variables)
             whole = replace(whole, steps=whole.steps + part.steps)
             if not isinstance(part.end, Exits):
                 return replace(whole, end=part.end)

@@ -2,7 +2,8 @@
 What a job sees of the machine and of other jobs: nothing; with a shell and /proc alone.
 
 Of the four namespaces, PID and mount show from inside. UTS shows where a server gives its jobs names, for then the
-last one would be everybody's. IPC hardly does: only a segment of the machine would show, if it has one.
+last one would be everybody's. IPC hardly does: only a segment of the machine would show, if it has one. A newer kernel
+also tells the number of each.
 
 Runs in: the terminal of whoever tests a server.
 Source: API specification, "RunJob" (Job Execution Environment); proc(5), pid_namespaces(7), mount_namespaces(7).
@@ -30,6 +31,12 @@ LOOK: Final = 'read -r self rest </proc/self/stat; set -- /proc/[0-9]*; echo "$$
 NUMBER: Final = "echo $$"
 MOUNTS: Final = '"$0" /proc/self/mountinfo; echo ready; "$1" 3600'
 SEGMENTS: Final = "/proc/sysvipc/shm"
+KINDS: Final = ("pid", "mnt", "ipc", "uts")
+# Of an open file the kernel tells the number (since Linux 5.14): that of a namespace is the machine's.
+SPACES: Final = (
+    f'for kind in {" ".join(KINDS)}; do echo "$kind"; "$0" /proc/self/fdinfo/3 3</proc/self/ns/$kind; done;'
+    ' echo ready; "$1" 3600'
+)
 HOSTNAME: Final = "/proc/sys/kernel/hostname"
 NAMES: Final = f'while read -r name <{HOSTNAME}; do echo "$name"; "$0" 0.05; done'
 FOLDERS: Final = ". /tmp /var/tmp /dev/shm"
@@ -108,6 +115,36 @@ async def a_job_has_mounts_of_its_own(server: Subject) -> None:
         raise Skipped("the job has no /proc/self/mountinfo to look into")
 
     same("mounts that both have", sorted(mounts[0] & mounts[1]), [])
+
+
+# A should, as on many a fair server's older kernel it cannot be tried.
+@case(
+    "isolation.namespaces",
+    "run-job.namespaces",
+    profile=Profile.PROCESS,
+    level=Level.SHOULD,
+    covers=("GetJobLogs=OK",),
+)
+async def a_job_has_namespaces_of_its_own(server: Subject) -> None:
+    """Of two jobs at the same time, each has another PID, mount, IPC and UTS namespace."""
+    programs = (server.programs.cat, server.programs.sleep)
+    async with _running(server, SPACES, *programs) as one, _running(server, SPACES, *programs) as other:
+        left, right = _numbers(one), _numbers(other)
+    if set(left) != set(KINDS) or set(right) != set(KINDS):
+        raise Skipped("the job has no numbers of namespaces in /proc/self/fdinfo to look into")
+
+    same("namespaces that both have", [kind for kind in KINDS if left[kind] == right[kind]], [])
+
+
+def _numbers(log: bytes) -> dict[str, str]:
+    """The number of each kind of namespace that a job could find."""
+    kind, found = "", {}
+    for line in log.decode("utf-8", "replace").splitlines():
+        if line in KINDS:
+            kind = line
+        elif line.startswith("ino:"):
+            found[kind] = line.removeprefix("ino:").strip()
+    return found
 
 
 @case(

@@ -6,10 +6,12 @@ Source: API specification, "GetJobLogs", "Streaming Behavior", "DataChunk".
 """
 
 import asyncio
+import contextlib
 from typing import Final
 
+from joblet.wire import joblet_pb2 as pb
 from joblet_conformance.case import Level, Profile, case
-from joblet_conformance.evidence import same
+from joblet_conformance.evidence import Failed, expect, same
 from joblet_conformance.subject import Subject
 
 READERS: Final = 50
@@ -18,6 +20,10 @@ BLOCK: Final = "0123456789abcdef" * 6000  # 96 kB: an argument may have 128 KiB 
 BLOCKS: Final = 220  # 21 MB
 FEWER: Final = 5  # for many readers: half a megabyte each
 DEADLINE_S: Final = 600.0
+LINES: Final = 96  # of 64 KiB, which a shell doubles up from 16 bytes: 6 MB without a long argument
+LINE: Final = "0123456789abcdef" * 2**12
+DOUBLED: Final = "x=0123456789abcdef; " + "x=$x$x; " * 12 + "; ".join(f'echo "{at} $x"' for at in range(LINES))
+TAKEN_AT_MOST_BYTES: Final = 4_194_304  # of one message, by a gRPC client that has set nothing
 
 
 def _script(blocks: int) -> str:
@@ -85,6 +91,81 @@ async def a_slow_reader_gets_everything_too(server: Subject) -> None:
         log = await slow.rest()
 
     _whole(log, _printed(BLOCKS))
+
+
+def _doubled() -> bytes:
+    return "".join(f"{at} {LINE}\n" for at in range(LINES)).encode()
+
+
+@case(
+    "load.pieces",
+    "data-chunk.payload",
+    "get-job-logs.history",
+    profile=Profile.LOAD,
+    level=Level.SHOULD,
+    alone=True,
+    deadline_s=DEADLINE_S,
+    covers=("DataChunk.payload",),
+)
+async def each_piece_is_small_enough_for_any_client(server: Subject) -> None:
+    """A log of 6 MB arrives whole, in pieces of at most 4 MB: a gRPC client that has set nothing takes no more."""
+    job = await server.shell(DOUBLED)
+    await server.ended(job)
+    sizes_bytes = [0]
+    async with server.reader(job.id, fresh=True) as reader:
+        while not reader.over:
+            sizes_bytes.append(pb.DataChunk(payload=await reader.piece()).ByteSize())
+
+    _whole(bytes(reader.data), _doubled())
+    expect(max(sizes_bytes) <= TAKEN_AT_MOST_BYTES, f"a piece has {max(sizes_bytes)} bytes")
+
+
+async def _read_late(server: Subject) -> tuple[bytes, bool]:
+    """What a client gets that reads nothing until others have the whole log twice, and whether that ends with OK."""
+    job = await server.shell(DOUBLED)
+    await server.ended(job)
+    async with server.reader(job.id, fresh=True) as slow:
+        await slow.piece()
+        for _ in range(2):
+            await server.log(job.id)
+        with contextlib.suppress(Failed):  # it has been removed: the specification lets a server do so
+            await slow.rest()
+    return bytes(slow.data), slow.over
+
+
+@case(
+    "load.slow-reader-gap",
+    "version-2-11.integrity",
+    "get-job-logs.history",
+    profile=Profile.LOAD,
+    alone=True,
+    deadline_s=DEADLINE_S,
+    covers=("DataChunk.payload",),
+)
+async def a_slow_reader_never_misses_what_is_between(server: Subject) -> None:
+    """A slow client's log that ends with OK has no gap; a server that removes it may end it, or refuse the rest."""
+    log, is_over = await _read_late(server)
+
+    if is_over:
+        _whole(log, _doubled()[: len(log)])
+
+
+@case(
+    "load.slow-reader-told",
+    "version-2-11.integrity",
+    "get-job-logs.history",
+    profile=Profile.LOAD,
+    level=Level.SHOULD,
+    alone=True,
+    deadline_s=DEADLINE_S,
+    covers=("DataChunk.payload",),
+)
+async def a_slow_reader_is_told_when_there_was_more(server: Subject) -> None:
+    """A slow client's log that ends with OK is whole: one that is removed sees another status."""
+    log, is_over = await _read_late(server)
+
+    if is_over:
+        _whole(log, _doubled())
 
 
 @case(

@@ -14,6 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from joblet.wire import joblet_pb2 as pb
 from joblet_conformance.case import Level, Profile, case
+from joblet_conformance.dialect import varint
 from joblet_conformance.evidence import Failed, Skipped, expect, same
 from joblet_conformance.subject import Subject
 from joblet_conformance.target import services
@@ -22,6 +23,7 @@ from joblet_conformance.target import services
 UNKNOWN: Final = (
     b"\x80\xf5\xff\xff\x0f\x2a\x81\xf5\xff\xff\x0f12345678\x82\xf5\xff\xff\x0f\x05later\x85\xf5\xff\xff\x0f1234"
 )
+FILLING: Final = varint(536_870_000 << 3 | 2)  # the beginning of the one that is a text
 RECEIVED_AT_MOST_BYTES: Final = 524_288
 
 
@@ -55,21 +57,30 @@ async def bytes_that_are_no_message_are_refused(server: Subject) -> None:
     await server.listed()
 
 
-@case("messages.large", "configuration.receive", covers=("RunJob=OK",))
-async def a_message_just_below_the_limit_is_taken(server: Subject) -> None:
-    """A request of just under 512 KB reaches the server."""
-    words = ["x" * 100_000] * 5
-    job = await server.echo(*words)
+def _of_size(server: Subject, size_bytes: int, *args: str) -> bytes:
+    """A RunJobReq that is so long when it is sent: a field that nobody knows fills it, for execve(2) has limits too."""
+    request = pb.RunJobReq(command=server.programs.echo, args=args).SerializeToString()
+    sent = server.target.dialect.to_theirs(pb.RunJobReq, request)
+    length_bytes = size_bytes - len(sent) - len(FILLING) - len(varint(size_bytes))
+    return request + FILLING + varint(length_bytes) + bytes(length_bytes)
 
-    same("the length of the arguments", sum(map(len, job.args)), 500_000)
+
+@case("messages.large", "configuration.receive", covers=("RunJob=OK",))
+async def a_message_at_the_limit_is_taken(server: Subject) -> None:
+    """A request of exactly 512 KB (524,288 bytes) reaches the server."""
+    request = _of_size(server, RECEIVED_AT_MOST_BYTES, "large")
+    job = await server.answer("RunJob", request, pb.RunJobRes)
+
+    same("the arguments", list(job.args), ["large"])
 
 
 @case("messages.too-large", "configuration.receive", level=Level.SHOULD)
 async def a_message_above_the_limit_is_refused(server: Subject) -> None:
     """A request of more than 512 KB is refused as RESOURCE_EXHAUSTED, which is how gRPC says it; no job is made."""
     mark = f"large-{uuid.uuid4()}"
-    request = pb.RunJobReq(command=server.programs.echo, args=[mark, "x" * RECEIVED_AT_MOST_BYTES])
-    await server.refused("RunJob", request, StatusCode.RESOURCE_EXHAUSTED)
+    for size_bytes in (RECEIVED_AT_MOST_BYTES + 1, 2 * RECEIVED_AT_MOST_BYTES):
+        request = _of_size(server, size_bytes, mark)
+        await server.refused("RunJob", request, StatusCode.RESOURCE_EXHAUSTED)
     listed = await server.listed()
 
     same("jobs with its argument", [job.id for job in listed.values() if mark in job.args], [])

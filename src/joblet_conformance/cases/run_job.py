@@ -168,6 +168,18 @@ async def more_cores_than_there_are_are_refused(server: Subject) -> None:
     await server.refused("RunJob", request, TOO_MUCH, "job creation failed: maxCPU exceeds system limits")
 
 
+@case("run-job.two-cores", "run-job.max-cpu", "error.limits", level=Level.SHOULD, covers=("RunJobReq.maxCPU",))
+async def two_cores_are_a_limit_like_others(server: Subject) -> None:
+    """A maxCPU of 200 is in force as it was asked for, or refused as more than the system has."""
+    outcome = await server.outcome("RunJob", pb.RunJobReq(command=server.programs.echo, maxCPU=200))
+
+    if outcome.code is StatusCode.OK:
+        same("maxCPU", outcome.answers[0].maxCPU, 200)
+    else:
+        one_of("the status of RunJob", outcome.code, TOO_MUCH)
+        expect("exceeds system limits" in outcome.words, f"the message is {outcome.words!r}")
+
+
 def _no_command(name: str, title: str, command: str, words: str | re.Pattern[str], level: Level) -> None:
     async def refused(server: Subject) -> None:
         await server.refused("RunJob", pb.RunJobReq(command=command), StatusCode.INVALID_ARGUMENT, words)

@@ -8,11 +8,12 @@ Source: API specification, "API Characteristics", "Base Configuration"; RFC 8446
 import asyncio
 import ssl
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Final, cast
 
 from joblet_conformance.case import Level, Profile, case
-from joblet_conformance.evidence import Failed, same
+from joblet_conformance.evidence import Failed, Skipped, same
 from joblet_conformance.subject import Subject
 
 # The beginning of HTTP/2 from a client, with settings that say nothing.
@@ -20,6 +21,7 @@ PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"
 FRAME_HEAD_BYTES: Final = 9
 TYPE_AT: Final = 3
 SETTINGS: Final = 4  # the type of the frame that every greeting begins with
+OLD: Final = (ssl.TLSVersion.TLSv1_1, ssl.TLSVersion.TLSv1)
 
 
 class _Refused(Exception):
@@ -92,7 +94,9 @@ async def _is_refused(server: Subject, version: ssl.TLSVersion | None, what: str
 def _context(server: Subject, version: ssl.TLSVersion, role: str) -> ssl.SSLContext:
     context = ssl.create_default_context(cadata=server.target.ca.decode())
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # Python 3.13's default; many a CA made by hand does not pass it
-    context.minimum_version = context.maximum_version = version
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of versions that a server is not to speak
+        context.minimum_version = context.maximum_version = version
     context.set_ciphers("ALL:@SECLEVEL=0")
     context.set_alpn_protocols(["h2"])
     identity = server.target.identity(role)
@@ -119,6 +123,30 @@ async def tls_1_3_is_spoken(server: Subject) -> None:
 async def tls_1_2_is_refused(server: Subject) -> None:
     """A client with a valid certificate that speaks nothing newer than TLS 1.2 does not get in."""
     await _is_refused(server, ssl.TLSVersion.TLSv1_2, "a client with nothing newer than TLS 1.2")
+
+
+# A should, as tls.1-2 decides already, and not every client's OpenSSL can ask.
+@case("tls.older", "characteristics.tls", profile=Profile.SECURITY, level=Level.SHOULD)
+async def older_versions_are_refused(server: Subject) -> None:
+    """A client with a valid certificate that speaks nothing newer than TLS 1.1, or 1.0, does not get in."""
+    offered = [version for version in OLD if _is_offered(server, version)]
+    if not offered:
+        raise Skipped(f"this machine's {ssl.OPENSSL_VERSION} offers nothing older than TLS 1.2")
+
+    for version in offered:
+        await _is_refused(server, version, f"a client with nothing newer than {version.name}")
+
+
+def _is_offered(server: Subject, version: ssl.TLSVersion) -> bool:
+    """Whether our own OpenSSL would begin with this version: what it does not say, the server has not refused."""
+    said = ssl.MemoryBIO()
+    try:
+        _context(server, version, "admin").wrap_bio(ssl.MemoryBIO(), said, server_hostname="localhost").do_handshake()
+    except ssl.SSLWantReadError:
+        return said.pending > 0
+    except (ssl.SSLError, ValueError):
+        return False
+    return False
 
 
 @case("tls.none", "base.tls", "overview.mutual-tls", profile=Profile.SECURITY)

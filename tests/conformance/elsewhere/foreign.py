@@ -22,6 +22,7 @@ from google.protobuf.message_factory import GetMessageClass
 from grpc import aio
 from served import Served
 
+from joblet.api.server import WireOptions
 from joblet.wire import joblet_pb2
 
 PACKAGE: Final = "acme.jobs"
@@ -81,7 +82,7 @@ def _unit(context: Any) -> str:
 async def translating(served: Served, authority: Authority) -> AsyncIterator[int]:
     """Stand in front of our server until the block ends; gives the port on localhost."""
     server = authority.issue("server", for_server=True)
-    translator = aio.server()
+    translator = aio.server(options=WireOptions().as_grpc())
     async with contextlib.AsyncExitStack() as stack:
         channels = {
             unit: await stack.enter_async_context(served.channel(authority.issue(unit, [unit])))

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import ssl
 import tempfile
+import warnings
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -213,7 +214,10 @@ class _Greets(Broken, caught_by=""):
 
 def _context(authority: Authority, version: ssl.TLSVersion) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = context.maximum_version = version
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = context.maximum_version = version
+    context.set_ciphers("ALL:@SECLEVEL=0")  # else nothing older than TLS 1.2
     server = authority.issue("server", for_server=True)
     with tempfile.TemporaryDirectory() as folder:
         pem = Path(folder) / "server.pem"
@@ -242,6 +246,18 @@ class SpeaksOnlyTls12(_Greets, caught_by="tls.1-3"):
     """TLS 1.3 is too new."""
 
     version = ssl.TLSVersion.TLSv1_2
+
+
+class SpeaksTls11(_Greets, caught_by="tls.older"):
+    """TLS 1.1 is good enough."""
+
+    version = ssl.TLSVersion.TLSv1_1
+
+
+class SpeaksTls10(_Greets, caught_by="tls.older"):
+    """TLS 1.0 is good enough, and nothing newer is known."""
+
+    version = ssl.TLSVersion.TLSv1
 
 
 class SpeaksPlainText(_Greets, caught_by="tls.none"):

@@ -37,6 +37,7 @@ class Machine(Broken, caught_by=""):
         own_network: And whether it has its own where it should have the machine's.
         has_input: Whether a job that reads its standard input waits for somebody.
         tells_all: Whether each process of a job is sent SIGTERM.
+        shared: The kinds of namespaces that all jobs have in common.
     """
 
     processes = 2
@@ -51,6 +52,7 @@ class Machine(Broken, caught_by=""):
     own_network = False
     has_input = False
     tells_all = True
+    shared: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         self._jobs = 0
@@ -120,6 +122,9 @@ class Machine(Broken, caught_by=""):
                 return _lines(str(self.first))
             case isolation.MOUNTS:
                 return _stays(_MOUNT.format(self._jobs if self.own_mounts else 21))
+            case isolation.SPACES:
+                numbers = {kind: 1 if kind in self.shared else self._jobs + 1 for kind in isolation.KINDS}
+                return _stays(*(f"{kind}\npos:\t0\nino:\t{numbers[kind]}" for kind in isolation.KINDS))
             case isolation.NAMES:
                 name = f"job-{self._jobs + self.renames}\n".encode()
                 return _lines(f"job-{self._jobs}").then_runs_forever(Sleeps(0.05), Prints(name))
@@ -262,6 +267,12 @@ class OneMountNamespace(Machine, caught_by="isolation.mounts"):
     """All jobs have the machine's mounts."""
 
     own_mounts = False
+
+
+class UnsharesAllButIpc(Machine, caught_by="isolation.namespaces"):
+    """All jobs have the machine's IPC namespace, in which there happens to be nothing."""
+
+    shared = ("ipc",)
 
 
 class SharedTmp(Machine, caught_by="isolation.files"):

@@ -10,6 +10,7 @@ from typing import Any
 from broken_server import Broken, Go, Refusal, Write
 from grpc import StatusCode
 
+from joblet.api.server import WireOptions
 from joblet.wire import joblet_pb2 as pb
 
 CROWD = 20
@@ -238,6 +239,44 @@ class SkipsForSlowReaders(Broken, caught_by="load.slow-reader"):
 
 async def _done(write: Write, piece: bytes) -> None:
     await write(piece)
+
+
+class LeavesGaps(SkipsForSlowReaders, caught_by="load.slow-reader-gap"):
+    """What a reader does not take at once is missing between the rest."""
+
+
+class CutsSlowReaders(Broken, caught_by="load.slow-reader-told"):
+    """The log of a reader that does not take a piece at once is over, and all is said to be well."""
+
+    async def log(self, request: pb.GetJobLogsReq, go: Any, write: Write) -> None:
+        is_slow = False
+
+        async def until_slow(piece: bytes) -> None:
+            nonlocal is_slow
+            if is_slow:
+                return
+            try:
+                async with asyncio.timeout(0.01):
+                    await write(piece)
+            except TimeoutError:
+                is_slow = True
+
+        await go(request, until_slow)
+
+
+class OnePiece(Broken, caught_by="load.pieces"):
+    """A log that is there is sent in one message."""
+
+    wire = WireOptions(max_send_bytes=64 * 2**20)
+
+    async def log(self, request: pb.GetJobLogsReq, go: Any, write: Write) -> None:
+        pieces: list[bytes] = []
+
+        async def gather(piece: bytes) -> None:
+            pieces.append(piece)
+
+        await go(request, gather)
+        await write(b"".join(pieces))
 
 
 class FortyReaders(Broken, caught_by="load.readers"):

@@ -170,6 +170,15 @@ class ClampsCores(Broken, caught_by="run-job.too-much-cpu"):
         return request
 
 
+class OneCoreAtMost(Broken, caught_by="run-job.two-cores"):
+    """A CPU limit above one core is lowered to it."""
+
+    def request(self, call: str, request: Any) -> Any:
+        if call == "RunJob":
+            request.maxCPU = min(request.maxCPU, 100)
+        return request
+
+
 class TooMuchIsInternal(Broken, caught_by="run-job.too-much-memory-code"):
     """A limit above the machine's is a fault of the server."""
 
@@ -217,6 +226,18 @@ class TakesTooLittle(Broken, caught_by="messages.large"):
     """A message may have 64 KB."""
 
     wire = WireOptions(max_receive_bytes=65_536)
+
+
+class TakesOneByteLess(Broken, caught_by="messages.large"):
+    """A message must be shorter than 512 KB."""
+
+    wire = WireOptions(max_receive_bytes=524_287)
+
+
+class TakesOneByteMore(Broken, caught_by="messages.too-large"):
+    """A message may have 512 KB and a byte."""
+
+    wire = WireOptions(max_receive_bytes=524_289)
 
 
 class MissingProgramIsCompleted(Broken, caught_by="run-job.not-found"):

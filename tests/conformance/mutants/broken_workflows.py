@@ -112,6 +112,37 @@ class StartsInTheFuture(_Retells, caught_by="workflow.order"):
             job.startTime.seconds = job.endTime.seconds + 5
 
 
+class CountsNanosOn(_Retells, caught_by="workflow.times"):
+    """The nanoseconds of an end go on counting past a second."""
+
+    def retold(self, job: pb.WorkflowJob) -> None:
+        if job.HasField("endTime"):
+            job.endTime.seconds -= 1
+            job.endTime.nanos += 1_000_000_000
+
+
+class StartsAfterItsEnd(_Retells, caught_by="workflow.times"):
+    """A job that has ended has started last."""
+
+    def retold(self, job: pb.WorkflowJob) -> None:
+        if job.HasField("endTime"):
+            job.startTime.seconds = job.endTime.seconds + 1
+
+
+class OneJobOfAName(Broken, caught_by="workflow.side-by-side"):
+    """A workflow's job has the id of the first that had its name."""
+
+    def __init__(self) -> None:
+        self._ids: dict[str, str] = {}
+
+    def answer(self, call: str, answer: Any) -> Any:
+        if call == "GetWorkflowStatus":
+            for job in answer.jobs:
+                if job.jobId != "0":
+                    job.jobId = self._ids.setdefault(job.jobName, job.jobId)
+        return answer
+
+
 class NamelessJobs(Broken, caught_by="workflow.names"):
     """A workflow's job has no name in the list."""
 
