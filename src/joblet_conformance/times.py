@@ -14,7 +14,8 @@ from joblet_conformance.evidence import Failed
 # Two machines' clocks need not agree better than this.
 FAR_S: Final = 300.0
 
-_RFC_3339: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
+# Small letters are legal (section 5.6).
+_RFC_3339: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.IGNORECASE)
 
 
 def read(what: str, text: str) -> datetime.datetime:
@@ -28,7 +29,7 @@ def read(what: str, text: str) -> datetime.datetime:
         raise Failed(f"{what} is {text!r}, expected an RFC 3339 time such as 2024-01-15T10:30:00Z")
     # More digits than microseconds are legal, and datetime does not take them.
     # Nor does it take a leap second.
-    short = re.sub(r":60(?=[.Z+-])", ":59", re.sub(r"(\.\d{6})\d+", r"\1", text))
+    short = re.sub(r":60(?=[.Z+-])", ":59", re.sub(r"(\.\d{6})\d+", r"\1", text.upper()))
     try:
         return datetime.datetime.fromisoformat(short)
     except ValueError as error:

@@ -22,6 +22,7 @@ READERS: Final = 10
 LINE: Final = "0123456789abcdef" * 256
 LINES: Final = 256
 MEGABYTE: Final = "; ".join(f'echo "{number} $0"' for number in range(LINES))
+SILENT_S: Final = 2.5
 FURTHER: Final = 20  # lines that are waited for after somebody has left
 
 
@@ -72,17 +73,37 @@ async def history_comes_first_then_what_is_new(server: Subject) -> None:
 
 @case("get-job-logs.completion", "get-job-logs.completion", covers=("GetJobLogs=OK",))
 async def the_stream_ends_with_the_job(server: Subject) -> None:
-    """The stream ends with OK when the job completes, fails or is stopped, and not before its end is known."""
-    jobs = [await server.shell(f"echo going; {server.programs.sleep} 0.2; exit {code}") for code in (0, 1)]
-    stopped = await server.shell(f"echo going; {server.programs.sleep} 3600")
+    """The stream ends with OK when the job completes, fails or is stopped, and not before it has said its last word."""
+    sleep = server.programs.sleep
+    jobs = [await server.shell(f"echo going; {sleep} 0.2; echo gone; exit {code}") for code in (0, 1)]
+    stopped = await server.shell(f"echo going; {sleep} 3600")
     for job, status in ((jobs[0], "COMPLETED"), (jobs[1], "FAILED"), (stopped, "STOPPED")):
         async with server.reader(job.id) as reader:
             await reader.until(b"going")
             if job is stopped:
                 await server.stop(job.id)
-            await reader.rest()
+            log = await reader.rest()
+
+        same("the log when the stream has ended", log, b"going\n" if job is stopped else b"going\ngone\n")
+        same("the status", (await server.ended(job)).status, status)
+
+
+@case("get-job-logs.end-is-known", "get-job-logs.completion", level=Level.SHOULD, covers=("GetJobLogs=OK",))
+async def who_has_the_whole_log_finds_the_end(server: Subject) -> None:
+    """When the stream has ended, the job's status is already that of its end."""
+    for script, status in (("exit 0", "COMPLETED"), ("exit 1", "FAILED")):
+        job = await server.shell(f"echo going; {server.programs.sleep} 0.2; {script}")
+        await server.log(job.id)
 
         same("the status when the stream has ended", (await server.status(job.id)).status, status)
+
+
+@case("get-job-logs.silence", "get-job-logs.completion", "get-job-logs.live", covers=("GetJobLogs=OK",))
+async def a_stream_outlasts_silence(server: Subject) -> None:
+    """A job that prints nothing for some seconds has not ended, and its stream goes on."""
+    job = await server.shell(f"echo before; {server.programs.sleep} {SILENT_S}; echo after")
+
+    same("the log", await server.log(job.id), b"before\nafter\n")
 
 
 @case("get-job-logs.silent", "get-job-logs.completion", covers=("GetJobLogs=OK",))
@@ -94,8 +115,18 @@ async def a_job_that_prints_nothing_has_an_empty_log(server: Subject) -> None:
 
 
 @case("get-job-logs.merged", "data-chunk.payload", "get-job-logs.response", covers=("DataChunk.payload",))
+async def standard_error_is_in_the_log(server: Subject) -> None:
+    """Standard output and standard error are one log."""
+    job = await server.shell("echo 1; echo 2 >&2; echo 3; echo 4 >&2")
+    lines = (await server.log(job.id)).splitlines(keepends=True)
+
+    same("the lines of the log, sorted", sorted(lines), [b"1\n", b"2\n", b"3\n", b"4\n"])
+
+
+# A should, as the specification says that the two are merged, and not how.
+@case("get-job-logs.merged-in-order", "data-chunk.payload", level=Level.SHOULD, covers=("DataChunk.payload",))
 async def standard_error_is_in_the_log_in_order(server: Subject) -> None:
-    """Standard output and standard error are one log, in the order in which they were written."""
+    """What was written to standard output and standard error is in the log in the order in which it was written."""
     job = await server.shell("echo 1; echo 2 >&2; echo 3; echo 4 >&2")
 
     same("the log", await server.log(job.id), b"1\n2\n3\n4\n")
@@ -125,6 +156,7 @@ async def an_unfinished_line_is_delivered(server: Subject) -> None:
     "data-chunk.payload",
     "version-2-11.integrity",
     "get-job-logs.history",
+    deadline_s=300.0,
     covers=("GetJobLogs=OK", "DataChunk.payload"),
 )
 async def a_large_log_is_whole(server: Subject) -> None:

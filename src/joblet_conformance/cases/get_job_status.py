@@ -18,6 +18,8 @@ from joblet_conformance.case import Level, case, fields
 from joblet_conformance.evidence import expect, same
 from joblet_conformance.subject import ENDED, POLL_S, STATUSES, Subject
 
+A_SECOND_S: Final = 1.1  # by clocks that tell whole ones
+NO_JOB: Final = (StatusCode.NOT_FOUND, StatusCode.INVALID_ARGUMENT)
 BY_ID: Final = ("GetJobStatus", "StopJob", "GetJobLogs")
 REQUESTS: Final = {"GetJobStatus": pb.GetJobStatusReq, "StopJob": pb.StopJobReq, "GetJobLogs": pb.GetJobLogsReq}
 SECTION: Final = {"GetJobStatus": "get-job-status", "StopJob": "stop-job", "GetJobLogs": "get-job-logs"}
@@ -70,8 +72,8 @@ async def a_job_that_exits_with_0_is_completed(server: Subject) -> None:
 
 @case("get-job-status.failed", "status.failed", "job.exit-code", covers=("GetJobStatus=OK", "GetJobStatusRes.exitCode"))
 async def a_job_that_exits_otherwise_is_failed(server: Subject) -> None:
-    """Any other exit code is FAILED, and the code is the program's own: 1, 3, 100 and 255."""
-    for code in (1, 3, 100, 255):
+    """Any other exit code is FAILED, and the code is the program's own, also one that looks like a signal's."""
+    for code in (1, 3, 100, 126, 127, 130, 137, 143, 255):
         ended = await server.ended(await server.shell(f"exit {code}"))
 
         same("the status and exitCode", (ended.status, ended.exitCode), ("FAILED", code))
@@ -93,6 +95,43 @@ async def a_signal_is_128_more(server: Subject) -> None:
     ended = await server.ended(await server.shell("kill -9 $$"))
 
     same("exitCode", ended.exitCode, 137)
+
+
+@case(
+    "get-job-status.times",
+    "job.start-time",
+    "job.end-time",
+    covers=("GetJobStatusRes.startTime", "GetJobStatusRes.endTime"),
+)
+async def a_start_stays_and_the_end_is_as_much_later_as_the_job_took(server: Subject) -> None:
+    """The start of a job is the same however often it is asked for; one that sleeps for two seconds ends that later."""
+    job = await server.run(server.programs.sleep, "2")
+    first = await server.running(job)
+    await asyncio.sleep(A_SECOND_S)
+    second, ended = await server.status(job.id), await server.ended(job)
+
+    for answer in (second, ended):
+        same("startTime", answer.startTime, first.startTime)
+    took_s = (times.read("endTime", ended.endTime) - times.read("startTime", ended.startTime)).total_seconds()
+    expect(took_s >= 1, f"a job of two seconds has taken {took_s:g} s, from {ended.startTime} to {ended.endTime}")
+
+
+@case(
+    "get-job-status.remembers",
+    "version-2-10.history",
+    "get-job-logs.history",
+    "list-jobs.response",
+    covers=("GetJobStatus=OK", "ListJobs=OK", "GetJobLogs=OK"),
+)
+async def what_has_ended_can_still_be_looked_up(server: Subject) -> None:
+    """Some seconds after its end a job's status, its place in the list and its log are what they were."""
+    job = await server.echo("remembered")
+    ended = await server.ended(job)
+    await asyncio.sleep(2 * A_SECOND_S)
+
+    same("the status", await server.status(job.id), ended)
+    same("the status in the list", (await server.listed())[job.id].status, ended.status)
+    same("the log", await server.log(job.id), b"remembered\n")
 
 
 @case("get-job-status.stays", "status.completed", "status.stopped", covers=("GetJobStatus=OK",))
@@ -131,7 +170,7 @@ async def no_illegal_transition_is_ever_seen_of_a_job_that_is_stopped(server: Su
 
 
 async def _path(server: Subject, job_id: str) -> list[str]:
-    """Every status that one client sees, without repeats, to the job's end."""
+    """Every status that one client sees until the job has ended; of the same in a row, the first."""
     seen: list[str] = []
     while not seen or seen[-1] not in ENDED:
         status = (await server.status(job_id)).status
@@ -180,7 +219,9 @@ def _unknown(name: str) -> None:
     async def no_id(server: Subject) -> None:
         """The id is required: without one no job is found, however many there are."""
         await server.echo("somebody")
-        await server.refused(name, REQUESTS[name](), (StatusCode.NOT_FOUND, StatusCode.INVALID_ARGUMENT))
+        if name == "StopJob":  # whoever's job a server would take it for, it is not ours to stop
+            await server.refused("GetJobStatus", pb.GetJobStatusReq(), NO_JOB)
+        await server.refused(name, REQUESTS[name](), NO_JOB)
 
     @case(f"{slug}.prefix", "version-2-11.prefix", "proto.prefix", level=Level.SHOULD, covers=(f"{message}.id",))
     async def prefix(server: Subject) -> None:
@@ -204,9 +245,8 @@ async def the_status_and_the_list_say_the_same(server: Subject) -> None:
     job = await server.shell("exit 7", maxCPU=30, maxMemory=128, maxIOBPS=4096)
     one, other = await server.ended(job), (await server.listed())[job.id]
 
-    for name in ("id", "name", "command", "args", "maxCPU", "cpuCores", "maxMemory", "maxIOBPS", "status", "startTime"):
-        same(f"{name} in ListJobs", getattr(other, name), getattr(one, name))
-    for name in ("endTime", "exitCode", "scheduledTime", "runtime"):
+    both = set(pb.Job.DESCRIPTOR.fields_by_name) & set(pb.GetJobStatusRes.DESCRIPTOR.fields_by_name)
+    for name in sorted(both):
         same(f"{name} in ListJobs", getattr(other, name), getattr(one, name))
 
 

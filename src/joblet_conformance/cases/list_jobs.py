@@ -6,12 +6,16 @@ Source: API specification, "ListJobs", "Job".
 """
 
 import asyncio
+from typing import Final
 
 from joblet.wire import joblet_pb2 as pb
 from joblet_conformance import times
 from joblet_conformance.case import Level, case, fields
 from joblet_conformance.evidence import expect, is_uuid, one_of, same
 from joblet_conformance.subject import STATUSES, Subject
+
+MANY: Final = 120
+AT_ONCE: Final = 8
 
 
 @case(
@@ -98,6 +102,20 @@ async def every_entry_is_well_formed(server: Subject) -> None:
             times.read(f"endTime of {which},", job.endTime)
         if job.status in ("COMPLETED", "FAILED"):
             same(f"whether the exit code of {which}, is 0", job.exitCode == 0, job.status == "COMPLETED")
+
+
+@case("list-jobs.all", "list-jobs.lists", "list-jobs.response", covers=("ListJobs=OK",))
+async def a_long_list_is_whole(server: Subject) -> None:
+    """Of more than a hundred jobs, most of which have ended, each is in the list."""
+    made: list[str] = []
+
+    async def make() -> None:
+        for number in range(MANY // AT_ONCE):
+            made.append((await server.echo(str(number))).id)
+
+    await asyncio.gather(*(make() for _ in range(AT_ONCE)))
+
+    same("jobs missing in the list", sorted(set(made) - set(await server.listed())), [])
 
 
 @case("list-jobs.oldest-first", "proto.oldest-first", level=Level.MAY, covers=("ListJobs=OK",))

@@ -6,6 +6,7 @@ Source: API specification, "Migration Notes", "Server Configuration", "Service A
 Fields"; gRPC, "Status codes and their use in gRPC".
 """
 
+import asyncio
 import uuid
 from typing import Final
 
@@ -16,7 +17,7 @@ from joblet.wire import joblet_pb2 as pb
 from joblet_conformance.case import Level, Profile, case
 from joblet_conformance.dialect import varint
 from joblet_conformance.evidence import Failed, Skipped, expect, same
-from joblet_conformance.subject import Subject
+from joblet_conformance.subject import POLL_S, Subject
 from joblet_conformance.target import services
 
 # Field 536,870,000 as a varint, as eight bytes, as a text and as four bytes.
@@ -84,6 +85,29 @@ async def a_message_above_the_limit_is_refused(server: Subject) -> None:
     listed = await server.listed()
 
     same("jobs with its argument", [job.id for job in listed.values() if mark in job.args], [])
+
+
+@case(
+    "messages.job-service",
+    "job-service.jobs",
+    profile=Profile.WORKFLOW,
+    covers=("RunJob=OK", "GetJobStatus=OK", "ListJobs=OK", "GetJobLogs=OK", "StopJob=OK"),
+)
+async def job_service_has_jobs(server: Subject) -> None:
+    """JobService, which has workflows, has the five calls of jobs too."""
+    request = pb.RunJobReq(command=server.programs.sleep, args=["3600"])
+    job = await server.answer("JobService.RunJob", request, pb.RunJobRes)
+    asked = pb.GetJobStatusReq(id=job.id)
+    async with asyncio.timeout(server.patience_s):
+        while (await server.answer("JobService.GetJobStatus", asked, pb.GetJobStatusRes)).status != "RUNNING":
+            await asyncio.sleep(POLL_S)
+    listed = await server.answer("JobService.ListJobs", pb.EmptyRequest(), pb.Jobs)
+    stopped = await server.answer("JobService.StopJob", pb.StopJobReq(id=job.id), pb.StopJobRes)
+    log = await server.outcome("JobService.GetJobLogs", pb.GetJobLogsReq(id=job.id))
+
+    expect(job.id in {each.id for each in listed.jobs}, "the job is not in the list")
+    same("the status", stopped.status, "STOPPED")
+    same("how its log ends", log.code.name, "OK")
 
 
 @case(

@@ -10,16 +10,19 @@ from typing import Any, Final
 from grpc import StatusCode
 
 from joblet.wire import joblet_pb2 as pb
-from joblet_conformance.case import Profile, case
+from joblet_conformance.case import Level, Profile, case
 from joblet_conformance.evidence import expect, same
 from joblet_conformance.subject import Subject
 from joblet_conformance.workflowfile import file_of
 
+_ECHO: Final[dict[str, Any]] = {"command": "the-echo-of-this-machine"}
 
-def _invalid(name: str, title: str, text: str) -> None:
+
+def _invalid(name: str, title: str, text: str, level: Level = Level.MUST) -> None:
     async def refused(server: Subject) -> None:
         before = await server.listed()
-        request = pb.RunWorkflowRequest(workflow=f"{name}.yaml", yamlContent=text)
+        text_here = text.replace(_ECHO["command"], server.programs.echo)
+        request = pb.RunWorkflowRequest(workflow=f"{name}.yaml", yamlContent=text_here)
         words = await server.refused("RunWorkflow", request, StatusCode.INVALID_ARGUMENT)
         expect(words, "the refusal does not say what is wrong")
         for job_id in set(await server.listed()) - set(before):
@@ -32,14 +35,14 @@ def _invalid(name: str, title: str, text: str) -> None:
         "workflow.validation",
         "code.invalid-argument",
         profile=Profile.WORKFLOW,
+        level=level,
         covers=("RunWorkflow=INVALID_ARGUMENT", "RunWorkflowRequest.yamlContent"),
     )(refused)
 
 
-_ECHO: Final[dict[str, Any]] = {"command": "echo"}
 _invalid("no-yaml", "Text that is no YAML is refused.", "jobs: [")
-_invalid("empty", "An empty file is refused.", "")
-_invalid("no-jobs", "A workflow without jobs is refused.", "jobs: {}")
+_invalid("empty", "An empty file is refused.", "", Level.SHOULD)
+_invalid("no-jobs", "A workflow without jobs is refused.", "jobs: {}", Level.SHOULD)
 _invalid("no-command", "A job without a command is refused before anything runs.", file_of({"one": {"args": ["x"]}}))
 _invalid(
     "unknown-job",
@@ -58,7 +61,9 @@ _invalid(
     ),
 )
 _invalid(
-    "itself", "A job that requires itself is refused.", file_of({"one": {**_ECHO, "requires": [{"one": "COMPLETED"}]}})
+    "itself",
+    "A job that requires itself is refused.",
+    file_of({"one": {**_ECHO, "args": ["itself"], "requires": [{"one": "COMPLETED"}]}}),
 )
 _invalid(
     "unknown-status",

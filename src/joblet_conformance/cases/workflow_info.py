@@ -14,7 +14,7 @@ from joblet_conformance.case import Level, Profile, case, fields
 from joblet_conformance.cases.workflows import jobs_until, run, seconds, status
 from joblet_conformance.evidence import Failed, expect, same
 from joblet_conformance.subject import POLL_S, Subject
-from joblet_conformance.workflowfile import job
+from joblet_conformance.workflowfile import file_of, job
 
 
 @case(
@@ -37,15 +37,18 @@ from joblet_conformance.workflowfile import job
 async def a_workflow_is_listed_with_its_progress(server: Subject) -> None:
     """A workflow is found and listed under its UUID, with how many of its jobs there are, have completed and failed."""
     jobs = {"good": job(server.programs.echo, "good"), "bad": job(server.programs.sh, "-c", "exit 1")}
-    workflow = await run(server, jobs, "progress.yaml")
+    request = pb.RunWorkflowRequest(workflow="progress.yaml", totalJobs=len(jobs), yamlContent=file_of(jobs))
+    started = await server.answer("RunWorkflow", request, pb.RunWorkflowResponse)
+    workflow = started.workflowUuid
     await jobs_until(server, workflow, good="COMPLETED", bad="FAILED")
     info = await _ended(server, workflow)
-    request = pb.ListWorkflowsRequest(includeCompleted=True)
+    everything = pb.ListWorkflowsRequest(includeCompleted=True)
     for role in ("admin", "viewer"):
-        answer = await server.answer("ListWorkflows", request, pb.ListWorkflowsResponse, role=role)
+        answer = await server.answer("ListWorkflows", everything, pb.ListWorkflowsResponse, role=role)
         listed = {each.uuid: each.status for each in answer.workflows}
         same(f"the status in the {role}'s list", listed.get(workflow), info.status)
 
+    expect(started.status, "the answer of RunWorkflow has no status")
     same("the name", info.workflow, "progress.yaml")
     same("totalJobs, completedJobs, failedJobs", (info.totalJobs, info.completedJobs, info.failedJobs), (2, 1, 1))
     same("the status of a workflow one of whose jobs failed", info.status, "FAILED")
@@ -64,6 +67,18 @@ async def _ended(server: Subject, workflow: str) -> pb.WorkflowInfo:
             return info
     except TimeoutError:
         raise Failed(f"{server.patience_s:g} s after its last job the workflow has no completedAt") from None
+
+
+@case(
+    "workflow.list",
+    "job-service.list-workflows",
+    profile=Profile.WORKFLOW,
+    covers=("ListWorkflows=OK",),
+)
+async def workflows_can_be_listed(server: Subject) -> None:
+    """ListWorkflows is served to an admin and to a viewer."""
+    for role in ("admin", "viewer"):
+        await server.answer("ListWorkflows", pb.ListWorkflowsRequest(), pb.ListWorkflowsResponse, role=role)
 
 
 @case(

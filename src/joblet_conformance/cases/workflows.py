@@ -115,7 +115,7 @@ async def a_job_starts_after_what_it_requires(server: Subject) -> None:
         "GetWorkflowStatus=OK",
         *fields("WorkflowJob", "jobId", "jobName", "dependencies"),
         "Job.name",
-        *fields("GetJobStatusRes", "name", "dependencies", "workflowUuid"),
+        "GetJobStatusRes.name",
     ),
 )
 async def jobs_are_called_as_in_the_file(server: Subject) -> None:
@@ -139,6 +139,52 @@ async def jobs_are_called_as_in_the_file(server: Subject) -> None:
         same("the name in ListJobs", listed[each.jobId].name, name)
         same("the name in GetJobStatus", (await server.status(each.jobId)).name, name)
     same("the log of build", await server.log(jobs["build"].jobId), b"three\n")
+
+
+@case(
+    "workflow.told-of-jobs",
+    "job.everywhere",
+    "workflow-job.dependencies",
+    profile=Profile.WORKFLOW,
+    level=Level.MAY,
+    covers=fields("GetJobStatusRes", "dependencies", "workflowUuid"),
+)
+async def a_job_knows_its_workflow(server: Subject) -> None:
+    """GetJobStatus of a workflow's job names the workflow, and what the job depends on."""
+    first, last = job(server.programs.echo, "1"), job(server.programs.echo, "2", requires={"first": "COMPLETED"})
+    workflow = await run(server, {"first": first, "last": last})
+    jobs = await jobs_until(server, workflow, last="COMPLETED")
+    found = await server.status(jobs["last"].jobId)
+
+    same("workflowUuid and dependencies", (found.workflowUuid, list(found.dependencies)), (workflow, ["first"]))
+
+
+@case(
+    "workflow.every-requirement",
+    "workflow.dependencies",
+    "workflow-names.requires",
+    profile=Profile.WORKFLOW,
+    covers=("GetWorkflowStatus=OK",),
+)
+async def all_that_is_required_has_ended_before(server: Subject) -> None:
+    """A job with two requirements waits for the later one, also where that itself requires another job."""
+    requires = {"quick": [], "slow": [], "middle": ["slow"], "last": ["quick", "middle"], "other": ["slow", "quick"]}
+    workflow = await run(
+        server,
+        {
+            name: job(
+                *(server.programs.sleep, "1.2" if name in ("slow", "middle") else "0"),
+                requires=dict.fromkeys(others, "COMPLETED"),
+            )
+            for name, others in requires.items()
+        },
+    )
+    jobs = await jobs_until(server, workflow, **dict.fromkeys(requires, "COMPLETED"))
+
+    for name, others in requires.items():
+        for other in others:
+            started, ended = seconds(jobs[name].startTime), seconds(jobs[other].endTime)
+            expect(started >= ended, f"{name} started at {started}, and {other}, which it requires, ended at {ended}")
 
 
 @case(
@@ -280,14 +326,23 @@ def _unknown(name: str, request: type[Any]) -> None:
         covers=(f"{name}=NOT_FOUND",),
     )
     async def refused(server: Subject) -> None:
-        """A UUID that no workflow has is NOT_FOUND, with the id in the message."""
+        """A UUID that no workflow has is NOT_FOUND."""
         for unknown in (str(uuid.uuid4()), "no-uuid"):
-            pattern = re.compile(rf".*{unknown}.*", re.DOTALL)
-            await server.refused(name, request(workflowUuid=unknown), StatusCode.NOT_FOUND, pattern)
+            await server.refused(name, request(workflowUuid=unknown), StatusCode.NOT_FOUND)
 
 
 _unknown("GetWorkflowStatus", pb.GetWorkflowStatusRequest)
 _unknown("GetWorkflowJobs", pb.GetWorkflowJobsRequest)
+
+
+@case("workflow.unknown-words", "code.not-found", "error.not-found", profile=Profile.WORKFLOW, level=Level.SHOULD)
+async def which_workflow_is_unknown_is_told(server: Subject) -> None:
+    """The refusal of a workflow that is not found has its id in the message, as that of a job has."""
+    unknown = str(uuid.uuid4())
+    words = re.compile(rf".*{unknown}.*", re.DOTALL)
+    await server.refused(
+        "GetWorkflowStatus", pb.GetWorkflowStatusRequest(workflowUuid=unknown), StatusCode.NOT_FOUND, words
+    )
 
 
 @case(

@@ -52,11 +52,8 @@ class ViewersStop(_LetsIn, caught_by="roles.viewer-cannot-stop"):
         return call == "StopJob" and unit == "viewer"
 
 
-class ViewersStopUnknown(_LetsIn, caught_by="roles.viewer-stop-job"):
-    """A viewer's stop is looked up."""
-
-    def lets_in(self, call: str, path: str, unit: str) -> bool:
-        return call == "StopJob" and unit == "viewer"
+class ViewersStopTheirOwn(ViewersStop, caught_by="roles.viewer-stop-job"):
+    """A viewer may stop jobs, as one who is only asked for the refusal sees."""
 
 
 class ViewersRunWorkflows(_LetsIn, caught_by="roles.viewer-run-workflow"):
@@ -162,7 +159,7 @@ class AdminsMayNotStop(Broken, caught_by="roles.admin"):
 
 
 class _Unverified(_LetsIn, caught_by=""):
-    """Asks nobody for a certificate, and takes everybody for an admin."""
+    """Verifies nobody, and takes everybody for an admin: what each of those would see who must be shut out."""
 
     def credentials(self, authority: Authority, server: Credentials) -> grpc.ServerCredentials:
         return grpc.ssl_server_credentials([(server.key, server.certificate)])
@@ -176,15 +173,15 @@ class NeedsNoCertificate(_Unverified, caught_by="certificates.none"):
 
 
 class VerifiesNothing(_Unverified, caught_by="certificates.foreign"):
-    """A certificate of any CA will do."""
+    """One whose certificate is of another CA is let in, as everybody is."""
 
 
 class IgnoresTheEnd(_Unverified, caught_by="certificates.expired"):
-    """A certificate may have expired."""
+    """One whose certificate has expired is let in, as everybody is."""
 
 
 class IgnoresTheBeginning(_Unverified, caught_by="certificates.not-yet-valid"):
-    """A certificate need not be valid yet."""
+    """One whose certificate is not valid yet is let in, as everybody is."""
 
 
 class GreetsAnybody(_Unverified, caught_by="tls.none-not-greeted"):
@@ -286,3 +283,16 @@ class NamesAreRoles(Broken, caught_by="certificates.named-admin"):
         if b"admin" not in peer.get("x509_common_name", ()):
             return peer
         return {**peer, "x509_pem_cert": (self.admin.certificate,)}
+
+
+class NoJobsInJobService(Broken, caught_by="messages.job-service"):
+    """JobService has workflows, and no jobs."""
+
+    def peer(self, call: str, path: str, peer: Peer) -> Peer:
+        self._path = path
+        return peer
+
+    async def unary(self, call: str, request: Any, go: Go) -> Any:
+        if self._path == "/joblet.JobService/RunJob":
+            raise Refusal(StatusCode.UNIMPLEMENTED, "")
+        return await go(request)

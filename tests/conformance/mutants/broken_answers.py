@@ -109,7 +109,7 @@ class LocalTime(Broken, caught_by="run-job.start-time"):
 
 
 class OtherZone(Broken, caught_by="get-job-status.running"):
-    """Times are in the server's own zone."""
+    """Times are those of Greenwich, and called those of another zone."""
 
     def answer(self, call: str, answer: Any) -> Any:
         for job in jobs_in(answer):

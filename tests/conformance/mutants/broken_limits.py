@@ -7,11 +7,11 @@ enforces them and isolates its jobs; a mutant leaves one thing out.
 Runs in: tests.
 """
 
-import asyncio
 import re
 from typing import Any
 
-from broken_server import Broken, Go
+from broken_server import Broken
+from broken_stops import PrintsOn
 
 from joblet.testing.programs import Prints, Program, Sleeps, oom, prints
 from joblet.testing.shell import program_of
@@ -317,11 +317,5 @@ class TellsTheFirstOnly(Machine, caught_by="process.group-sigterm"):
     tells_all = False
 
 
-class KillsTheFirstOnly(Machine, caught_by="process.group-sigkill"):
+class KillsTheFirstOnly(PrintsOn, Machine, caught_by="process.group-sigkill"):
     """What a job's first process has started goes on after the stop."""
-
-    async def unary(self, call: str, request: Any, go: Go) -> Any:
-        answer = await super().unary(call, request, go)
-        if call == "StopJob":
-            asyncio.get_running_loop().call_later(0.05, self.joblet.engine.logs.append, answer.id, b"tick\n")
-        return answer

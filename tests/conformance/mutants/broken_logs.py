@@ -5,6 +5,7 @@ Runs in: tests.
 """
 
 import asyncio
+import contextlib
 from typing import Any
 
 from broken_server import Broken, Refusal, Write
@@ -104,6 +105,47 @@ class DropsStandardError(Broken, caught_by="get-job-logs.merged"):
         if call == "RunJob" and request.args[:1] == ["-c"]:
             request.args[1] = request.args[1].replace("echo 2 >&2;", "").replace("; echo 4 >&2", "")
         return request
+
+
+class OneAfterTheOther(Broken, caught_by="get-job-logs.merged-in-order"):
+    """Standard error comes after standard output."""
+
+    def request(self, call: str, request: Any) -> Any:
+        if call == "RunJob" and request.args[:1] == ["-c"]:
+            request.args[1] = request.args[1].replace("echo 2 >&2; echo 3;", "echo 3; echo 2 >&2;")
+        return request
+
+
+class EndsBeforeTheJob(Broken, caught_by="get-job-logs.end-is-known"):
+    """The stream ends with the output, and the job's end is known later."""
+
+    def __init__(self) -> None:
+        self._read: set[str] = set()
+
+    def answer(self, call: str, answer: Any) -> Any:
+        if call == "GetJobStatus" and answer.id in self._read and answer.status in ("COMPLETED", "FAILED"):
+            answer.status, answer.endTime = "RUNNING", ""
+            self._read.discard(answer.id)
+        return answer
+
+    async def log(self, request: pb.GetJobLogsReq, go: Any, write: Write) -> None:
+        await go(request, write)
+        self._read.add(request.id)
+
+
+class CutsSilentStreams(Broken, caught_by="get-job-logs.silence"):
+    """A stream that is silent for a second is at its end."""
+
+    async def log(self, request: pb.GetJobLogsReq, go: Any, write: Write) -> None:
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1) as silence:
+
+                async def written(payload: bytes) -> None:
+                    silence.reschedule(loop.time() + 1)
+                    await write(payload)
+
+                await go(request, written)
 
 
 class CutsAtAMegabyte(Broken, caught_by="get-job-logs.large"):

@@ -93,7 +93,11 @@ class StopsWhatHasEnded(Broken, caught_by="stop-job.completed"):
             return pb.StopJobRes(id=request.id, status="COMPLETED")
 
 
-class FailedPrecondition(Broken, caught_by="stop-job.twice"):
+class StopsAgain(StopsWhatHasEnded, caught_by="stop-job.twice"):
+    """A stop of a job that was stopped succeeds too."""
+
+
+class FailedPrecondition(Broken, caught_by="stop-job.not-running-code"):
     """A stop of a job that has ended is a failed precondition."""
 
     def refusal(self, call: str, request: Any, refusal: Refusal) -> Refusal:

@@ -7,7 +7,7 @@ Runs in: tests.
 import asyncio
 from typing import Any
 
-from broken_server import Broken, Go, Refusal
+from broken_server import Broken, Go, Refusal, Write
 from grpc import StatusCode
 
 from joblet.wire import joblet_pb2 as pb
@@ -53,33 +53,44 @@ class AnswersFirst(Broken, caught_by="stop-job.status"):
         self.stopping = asyncio.create_task(self.joblet.jobs.stop(job_id))
 
 
-class LeavesSomethingBehind(Broken, caught_by="stop-job.stays-stopped"):
-    """A process of the job prints on after the stop."""
+class PrintsOn(Broken, caught_by=""):
+    """Something of a job goes on when it is stopped, which is in its log when that is read for the second time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._reads: dict[str, int] = {}
 
     async def unary(self, call: str, request: Any, go: Go) -> Any:
-        answer = await go(request)
+        answer = await super().unary(call, request, go)
         if call == "StopJob":
-            job_id = self.joblet.jobs.resolve(request.id)
-            append = self.joblet.engine.logs.append
-            asyncio.get_running_loop().call_later(0.05, append, job_id, b"still here\n")
+            self._reads[self.joblet.jobs.resolve(request.id)] = 0
         return answer
+
+    async def log(self, request: pb.GetJobLogsReq, go: Any, write: Write) -> None:
+        if request.id in self._reads:
+            self._reads[request.id] += 1
+            if self._reads[request.id] == 2:
+                self.joblet.engine.logs.append(self.joblet.jobs.resolve(request.id), b"tick\n")
+        await go(request, write)
+
+
+class LeavesSomethingBehind(PrintsOn, caught_by="stop-job.stays-stopped"):
+    """A process of the job prints on after the stop."""
 
 
 class TooEarlyToStop(Broken, caught_by="stop-job.at-once"):
-    """A job cannot be stopped in its first 0.1 s."""
+    """A job that nobody has seen yet cannot be stopped."""
 
     def __init__(self) -> None:
-        self._made_s: dict[str, float] = {}
+        self._seen: set[str] = set()
 
     async def unary(self, call: str, request: Any, go: Go) -> Any:
-        now_s = asyncio.get_running_loop().time()
-        if call == "StopJob" and now_s - self._made_s.get(request.id, 0.0) < 0.1:
+        if call == "StopJob" and request.id not in self._seen:
             words = f"job is not running: {request.id} (current status: INITIALIZING)"
             raise Refusal(StatusCode.INVALID_ARGUMENT, words)
-        answer = await go(request)
-        if call == "RunJob":
-            self._made_s[answer.id] = now_s
-        return answer
+        if call == "GetJobStatus":
+            self._seen.add(request.id)
+        return await go(request)
 
 
 class NoSigterm(Broken, caught_by="stop-job.sigterm"):

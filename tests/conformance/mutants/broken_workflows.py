@@ -47,6 +47,23 @@ class StartsAllAtOnce(_Rewrites, caught_by="workflow.order"):
             job.pop("requires", None)
 
 
+class OneRequirementWillDo(_Rewrites, caught_by="workflow.every-requirement"):
+    """Of several requirements the first one counts."""
+
+    def rewritten(self, jobs: dict[str, Any]) -> None:
+        for job in jobs.values():
+            del job.get("requires", [])[1:]
+
+
+class WaitsForNoWaiter(_Rewrites, caught_by="workflow.every-requirement"):
+    """A job waits for those only that wait for nobody."""
+
+    def rewritten(self, jobs: dict[str, Any]) -> None:
+        waiters = {name for name, job in jobs.items() if job.get("requires")}
+        for job in jobs.values():
+            job["requires"] = [each for each in job.get("requires", []) if not waiters & set(each)]
+
+
 class OneAfterTheOther(_Rewrites, caught_by="workflow.at-the-same-time"):
     """A workflow's jobs run one at a time."""
 
@@ -294,3 +311,42 @@ class ShowsTheFile(Broken, caught_by="workflow.secrets"):
         if call == "GetWorkflowStatus":
             answer.workflow.yamlContent = self._files[answer.workflow.uuid]
         return answer
+
+
+class ListsNoWorkflows(Broken, caught_by="workflow.list"):
+    """Workflows cannot be listed."""
+
+    async def unary(self, call: str, request: Any, go: Go) -> Any:
+        if call == "ListWorkflows":
+            raise Refusal(StatusCode.UNIMPLEMENTED, "")
+        return await go(request)
+
+
+class DoesNotSayWhich(Broken, caught_by="workflow.unknown-words"):
+    """That a workflow is not found is told without its id."""
+
+    def refusal(self, call: str, request: Any, refusal: Refusal) -> Refusal:
+        return Refusal(refusal.code, "no such workflow") if call == "GetWorkflowStatus" else refusal
+
+
+class JobsOfNobody(Broken, caught_by="workflow.told-of-jobs"):
+    """A job does not know which workflow it belongs to."""
+
+    def answer(self, call: str, answer: Any) -> Any:
+        if call == "GetJobStatus":
+            answer.workflowUuid = ""
+        return answer
+
+
+class RunsWhatItCan(Broken, caught_by="workflow.invalid-cycle"):
+    """Of a workflow that is refused, the jobs that wait for nobody are run."""
+
+    async def unary(self, call: str, request: Any, go: Go) -> Any:
+        try:
+            return await go(request)
+        except Refusal:
+            if call == "RunWorkflow" and "cycle" in request.yamlContent:
+                jobs = json.loads(request.yamlContent)["jobs"]
+                free = {name: job for name, job in jobs.items() if not job.get("requires")}
+                await go(pb.RunWorkflowRequest(workflow="free.yaml", yamlContent=json.dumps({"jobs": free})))
+            raise
