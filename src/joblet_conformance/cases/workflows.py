@@ -168,7 +168,10 @@ async def a_job_knows_its_workflow(server: Subject) -> None:
 )
 async def all_that_is_required_has_ended_before(server: Subject) -> None:
     """A job with two requirements waits for the later one, also where that itself requires another job."""
-    requires = {"quick": [], "slow": [], "middle": ["slow"], "last": ["quick", "middle"], "other": ["slow", "quick"]}
+    requires: dict[str, list[str]] = {
+        **{"quick": [], "slow": [], "middle": ["slow"], "end": ["middle"]},
+        **{"early": ["slow", "quick"], "late": ["quick", "middle"]},
+    }
     workflow = await run(
         server,
         {
