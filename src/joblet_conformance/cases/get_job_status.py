@@ -215,7 +215,7 @@ def _unknown(name: str) -> None:
         for unknown in ("no-uuid", "../../etc/passwd", "x" * 300, "%s", "*", "ünï"):
             await server.refused(name, REQUESTS[name](id=unknown), StatusCode.NOT_FOUND, f"job not found: {unknown}")
 
-    @case(f"{slug}.no-id", f"{slug}.id", covers=(f"{message}.id",))
+    @case(f"{slug}.no-id", f"{slug}.id")
     async def no_id(server: Subject) -> None:
         """The id is required: without one no job is found, however many there are."""
         await server.echo("somebody")

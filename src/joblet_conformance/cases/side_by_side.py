@@ -9,7 +9,7 @@ from typing import Final
 
 from joblet.wire import joblet_pb2 as pb
 from joblet_conformance.case import Level, Profile, case, fields
-from joblet_conformance.cases.workflows import jobs_until, run
+from joblet_conformance.cases.workflows import is_recent, jobs_until, run
 from joblet_conformance.evidence import expect, is_uuid, same
 from joblet_conformance.subject import Subject
 from joblet_conformance.workflowfile import job
@@ -75,6 +75,7 @@ async def jobs_end_after_they_have_started(server: Subject) -> None:
     for name, each in (await jobs_until(server, workflow, good="COMPLETED", slow="COMPLETED", bad="FAILED")).items():
         for what, moment in (("startTime", each.startTime), ("endTime", each.endTime)):
             expect(0 <= moment.nanos < A_SECOND_NS, f"{what} of {name} has {moment.nanos} nanoseconds")
+            is_recent(f"{what} of {name}", moment)
         expect(_ns(each.endTime) >= _ns(each.startTime) > 0, f"{name} has started and ended at {each}")
 
 

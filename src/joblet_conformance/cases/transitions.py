@@ -6,14 +6,15 @@ Source: API specification, "ListJobs", "Job Status Values", "WorkflowJob".
 """
 
 import asyncio
+import contextlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final
 
 from joblet_conformance.case import Profile, case
 from joblet_conformance.cases.get_job_status import only_forward
 from joblet_conformance.cases.workflows import NOT_STARTED, run, status
-from joblet_conformance.evidence import Found, expect, same
+from joblet_conformance.evidence import Failed, Found, expect, same
 from joblet_conformance.subject import ENDED, STATUSES, Subject
 from joblet_conformance.workflowfile import job
 
@@ -56,12 +57,22 @@ async def no_list_shows_an_illegal_transition(server: Subject) -> None:
 async def _listed_paths(server: Subject, job_ids: Sequence[str]) -> dict[str, list[str]]:
     """Every status of these jobs in the lists of one client, without repeats, until all have ended."""
     paths: dict[str, list[str]] = {job_id: [] for job_id in job_ids}
-    while not all(path and path[-1] not in GOING for path in paths.values()):
-        listed = await server.listed()
-        for job_id, path in paths.items():
-            if path[-1:] != [listed[job_id].status]:
-                path.append(listed[job_id].status)
+    async with _in_time(server, paths):
+        while not all(path and path[-1] not in GOING for path in paths.values()):
+            listed = await server.listed()
+            for job_id, path in paths.items():
+                if path[-1:] != [listed[job_id].status]:
+                    path.append(listed[job_id].status)
     return paths
+
+
+@contextlib.asynccontextmanager
+async def _in_time(server: Subject, paths: Mapping[str, object]) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(server.patience_s):
+            yield
+    except TimeoutError:
+        raise Failed(f"after {server.patience_s:g} s not all jobs are at their end; told were {dict(paths)}") from None
 
 
 @case(
@@ -106,10 +117,11 @@ def _step(state: str) -> int:
 async def _workflow_paths(server: Subject, workflow: str, names: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
     """Every jobId and status of these jobs that one client is told, without repeats, until all have ended."""
     paths: dict[str, list[tuple[str, str]]] = {name: [] for name in names}
-    while not all(path and path[-1][1] in ENDED for path in paths.values()):
-        jobs = Found("the workflow", {each.jobName: each for each in (await status(server, workflow)).jobs})
-        for name, path in paths.items():
-            told = (jobs[name].jobId, jobs[name].status)
-            if path[-1:] != [told]:
-                path.append(told)
+    async with _in_time(server, paths):
+        while not all(path and path[-1][1] in ENDED for path in paths.values()):
+            jobs = Found("the workflow", {each.jobName: each for each in (await status(server, workflow)).jobs})
+            for name, path in paths.items():
+                told = (jobs[name].jobId, jobs[name].status)
+                if path[-1:] != [told]:
+                    path.append(told)
     return paths

@@ -36,7 +36,7 @@ def _invalid(name: str, title: str, text: str, level: Level = Level.MUST) -> Non
         "code.invalid-argument",
         profile=Profile.WORKFLOW,
         level=level,
-        covers=("RunWorkflow=INVALID_ARGUMENT", "RunWorkflowRequest.yamlContent"),
+        covers=("RunWorkflow=INVALID_ARGUMENT",),
     )(refused)
 
 

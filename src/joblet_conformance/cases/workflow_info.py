@@ -11,8 +11,8 @@ import asyncio
 
 from joblet.wire import joblet_pb2 as pb
 from joblet_conformance.case import Level, Profile, case, fields
-from joblet_conformance.cases.workflows import jobs_until, run, seconds, status
-from joblet_conformance.evidence import Failed, expect, same
+from joblet_conformance.cases.workflows import is_recent, jobs_until, run, seconds, status
+from joblet_conformance.evidence import Failed, expect, one_of, same
 from joblet_conformance.subject import POLL_S, Subject
 from joblet_conformance.workflowfile import file_of, job
 
@@ -29,7 +29,7 @@ from joblet_conformance.workflowfile import file_of, job
         "ListWorkflowsRequest.includeCompleted",
         "ListWorkflowsResponse.workflows",
         "GetWorkflowStatusResponse.workflow",
-        "RunWorkflowResponse.status",
+        "RunWorkflowRequest.workflow",
         *fields("WorkflowInfo", "uuid", "workflow", "status", "totalJobs", "completedJobs"),
         *fields("WorkflowInfo", "failedJobs", "createdAt", "startedAt", "completedAt"),
     ),
@@ -37,9 +37,7 @@ from joblet_conformance.workflowfile import file_of, job
 async def a_workflow_is_listed_with_its_progress(server: Subject) -> None:
     """A workflow is found and listed under its UUID, with how many of its jobs there are, have completed and failed."""
     jobs = {"good": job(server.programs.echo, "good"), "bad": job(server.programs.sh, "-c", "exit 1")}
-    request = pb.RunWorkflowRequest(workflow="progress.yaml", totalJobs=len(jobs), yamlContent=file_of(jobs))
-    started = await server.answer("RunWorkflow", request, pb.RunWorkflowResponse)
-    workflow = started.workflowUuid
+    workflow = await run(server, jobs, "progress.yaml")
     await jobs_until(server, workflow, good="COMPLETED", bad="FAILED")
     info = await _ended(server, workflow)
     everything = pb.ListWorkflowsRequest(includeCompleted=True)
@@ -48,10 +46,10 @@ async def a_workflow_is_listed_with_its_progress(server: Subject) -> None:
         listed = {each.uuid: each.status for each in answer.workflows}
         same(f"the status in the {role}'s list", listed.get(workflow), info.status)
 
-    expect(started.status, "the answer of RunWorkflow has no status")
     same("the name", info.workflow, "progress.yaml")
     same("totalJobs, completedJobs, failedJobs", (info.totalJobs, info.completedJobs, info.failedJobs), (2, 1, 1))
     same("the status of a workflow one of whose jobs failed", info.status, "FAILED")
+    is_recent("completedAt", info.completedAt)
     expect(
         0 < seconds(info.createdAt) <= seconds(info.startedAt) <= seconds(info.completedAt),
         "createdAt, startedAt and completedAt are not in this order",
@@ -79,6 +77,22 @@ async def workflows_can_be_listed(server: Subject) -> None:
     """ListWorkflows is served to an admin and to a viewer."""
     for role in ("admin", "viewer"):
         await server.answer("ListWorkflows", pb.ListWorkflowsRequest(), pb.ListWorkflowsResponse, role=role)
+
+
+@case(
+    "workflow.begins",
+    "job-service.run-workflow",
+    profile=Profile.WORKFLOW,
+    level=Level.MAY,
+    covers=("RunWorkflow=OK", "RunWorkflowResponse.status"),
+)
+async def a_new_workflow_is_under_way(server: Subject) -> None:
+    """The status in RunWorkflow's answer is PENDING or RUNNING."""
+    content = file_of({"only": job(server.programs.sleep, "3600")})
+    request = pb.RunWorkflowRequest(workflow="begins.yaml", totalJobs=1, yamlContent=content)
+    started = await server.answer("RunWorkflow", request, pb.RunWorkflowResponse)
+
+    one_of("the status", started.status, ("PENDING", "RUNNING"))
 
 
 @case(

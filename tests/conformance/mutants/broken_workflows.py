@@ -329,6 +329,15 @@ class DoesNotSayWhich(Broken, caught_by="workflow.unknown-words"):
         return Refusal(refusal.code, "no such workflow") if call == "GetWorkflowStatus" else refusal
 
 
+class BeginsAtItsEnd(Broken, caught_by="workflow.begins"):
+    """A new workflow is COMPLETED."""
+
+    def answer(self, call: str, answer: Any) -> Any:
+        if call == "RunWorkflow":
+            answer.status = "COMPLETED"
+        return answer
+
+
 class JobsOfNobody(Broken, caught_by="workflow.told-of-jobs"):
     """A job does not know which workflow it belongs to."""
 
