@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from joblet_conformance.case import Case, Level
+from joblet_conformance.cleaning import clean_up
 from joblet_conformance.evidence import Evidence, Exchange, Failed, Skipped
 from joblet_conformance.subject import Subject
 from joblet_conformance.target import PATIENCE_S, Target
@@ -117,7 +118,7 @@ async def _left(subject: Subject) -> str:
     """Clean up; why that could not be done, or nothing."""
     try:
         async with asyncio.timeout(CLEAN_UP_S):
-            await subject.clean_up()
+            await clean_up(subject)
     except TimeoutError:
         return f"what it had started is not stopped after {CLEAN_UP_S:g} s"
     except Exception as error:  # whatever a server answers here, it ends no other case
