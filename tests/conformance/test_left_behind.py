@@ -15,7 +15,8 @@ from certificates import Authority
 from grpc import StatusCode
 
 from joblet.wire import joblet_pb2 as pb
-from joblet_conformance.case import Case, Level, Profile
+from joblet_conformance.case import Case, Level, Profile, cases
+from joblet_conformance.cases.crowds import CALLERS, DEADLINE_S
 from joblet_conformance.cases.workflows import run as run_workflow
 from joblet_conformance.certificates import identities
 from joblet_conformance.evidence import Failed
@@ -25,6 +26,7 @@ from joblet_conformance.target import Target
 from joblet_conformance.together import by, together
 from joblet_conformance.workflowfile import job
 
+TENTH = 10
 Body = Callable[[Subject], Awaitable[None]]
 
 
@@ -218,3 +220,33 @@ async def test_a_workflow_whose_jobs_are_never_told_is_named(authority: Authorit
     assert result.verdict is Verdict.FAILED
     assert "jobs of a workflow are still under way after 0.3 s of stopping them" in result.words
     assert "GetWorkflowJobs is refused with INTERNAL 'not now'" in result.words
+
+
+class FailsOne(Broken, caught_by=""):
+    """The tenth job is refused."""
+
+    def __init__(self) -> None:
+        self.starts = 0
+
+    async def unary(self, call: str, request: Any, go: Go) -> Any:
+        self.starts += call == "RunJob"
+        if call == "RunJob" and self.starts == TENTH:
+            raise Refusal(StatusCode.INTERNAL, "on purpose")
+        return await go(request)
+
+
+@pytest.mark.parametrize("case_id", ["load.concurrent-jobs", "load.lists", "load.callers"])
+async def test_a_crowd_that_has_failed_starts_no_more(authority: Authority, case_id: str) -> None:
+    server = FailsOne()
+    result, running = await tried(server, authority, cases()[case_id].body)
+
+    assert "RunJob is refused with INTERNAL 'on purpose'" in result.words
+    assert server.starts <= TENTH + CALLERS
+    assert running == frozenset()
+
+
+def test_cases_of_many_jobs_have_time_for_a_machine_that_is_slow() -> None:
+    """Three jobs a second, each asked for with a deadline of its own."""
+    crowds = [case for name, case in cases().items() if name.startswith("load.")]
+
+    assert {case.deadline_s for case in crowds} == {DEADLINE_S}
