@@ -11,6 +11,12 @@ from typing import TypeVar
 Thing = TypeVar("Thing")
 
 
+def is_cancelled() -> bool:
+    """Somebody wants the current task to end; else a CancelledError is that of something that it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 async def together(*works: Awaitable[Thing]) -> list[Thing]:
     """
     What these come to, in their order; in place of `asyncio.gather`, which lets the others go on when one fails.
