@@ -18,8 +18,8 @@ from grpc import StatusCode, aio
 
 from joblet.wire import joblet_pb2 as pb
 from joblet_conformance import calls
-from joblet_conformance.evidence import Evidence, Exchange, Failed, Found, clipped, one_of, same, text_of
-from joblet_conformance.reader import Reader, shown
+from joblet_conformance.evidence import Evidence, Exchange, Failed, Found, clipped, expect, one_of, same, text_of
+from joblet_conformance.reader import MOST_BYTES, TOO_LONG, Reader
 from joblet_conformance.target import Target
 
 Answer = TypeVar("Answer", bound=Message)
@@ -118,8 +118,14 @@ class Subject:
                 stream = cast("Any", way.unary_stream(self.target.path(call), None, None))(
                     raw, timeout=within_s or self.patience_s
                 )
-                async for piece in stream:
-                    answers.append(self._parsed(call, piece, exchange))
+                size_bytes = 0
+                try:
+                    async for piece in stream:
+                        answers.append(self._parsed(call, piece, exchange))
+                        size_bytes += len(piece)
+                        expect(size_bytes <= MOST_BYTES, TOO_LONG)
+                finally:
+                    stream.cancel()  # of no consequence when it has ended
             else:
                 unary = cast("Any", way.unary_unary(self.target.path(call), None, None))
                 under_way = self._answered(call, unary(raw, timeout=within_s or self.patience_s), exchange)
@@ -247,14 +253,8 @@ class Subject:
 
     async def log(self, job_id: str, *, role: str = "admin") -> bytes:
         """A job's whole log, to the end of the stream."""
-        outcome = await self.outcome("GetJobLogs", pb.GetJobLogsReq(id=job_id), role=role)
-        if outcome.code is StatusCode.DEADLINE_EXCEEDED:
-            raise Failed(
-                f"{self._since(job_id)}the log stream does not end within {self.patience_s:g} s;"
-                f" it has given {shown(b''.join(chunk.payload for chunk in outcome.answers))}"
-            )
-        same("the status that ends the log", outcome.code.name, "OK")
-        return b"".join(chunk.payload for chunk in outcome.answers)
+        async with self.reader(job_id, role=role) as reader:
+            return await reader.rest()
 
     def _since(self, job_id: str) -> str:
         return "after StopJob " if job_id in self._stopped else ""
@@ -277,7 +277,7 @@ class Subject:
                 way = await stack.enter_async_context(self.target.fresh(role, through))
             else:
                 way = self.target.channel(role)
-            exchange = self.evidence.begin(role, call.name, f'id: "{job_id}" (piece by piece)')
+            exchange = self.evidence.begin(role, call.name, pb.GetJobLogsReq(id=job_id))
             stream = cast("Any", way.unary_stream(self.target.path(call), None, None))(sent)
             reader = Reader(
                 stream,

@@ -197,34 +197,6 @@ async def test_who_is_patient_gives_a_case_more_time_as_a_whole(authority: Autho
     assert result.words == "not done after 0.1 s"
 
 
-async def test_a_log_that_does_not_end_with_its_job_is_told_so(authority: Authority) -> None:
-    class Endless(Broken, caught_by=""):
-        async def log(self, request: pb.GetJobLogsReq, go: Any, write: Any) -> None:
-            await write(b"so far")
-            await asyncio.Event().wait()
-
-    async def reads(server: Subject) -> None:
-        job = await server.sleeper()
-        await server.stop(job.id)
-        await server.log(job.id)
-
-    async def reads_pieces(server: Subject) -> None:
-        job = await server.sleeper()
-        await server.stop(job.id)
-        async with server.reader(job.id) as reader:
-            await reader.rest()
-
-    known = identities(authority.certificate, authority.key, {})
-    async with (
-        Endless().serving(authority) as port,
-        Target(f"localhost:{port}", authority.certificate, known, patience_s=0.5) as target,
-    ):
-        whole, pieces = await run(target, [a_case(reads), a_case(reads_pieces)])
-
-    assert whole.words == "after StopJob the log stream does not end within 0.5 s; it has given b'so far'"
-    assert pieces.words == "after StopJob the log stream neither goes on nor ends for 0.5 s; it has given b'so far'"
-
-
 async def test_a_fault_of_the_suite_is_told_apart_and_ends_nothing_else(authority: Authority) -> None:
     async def slips(server: Subject) -> None:
         raise KeyError("a slip")
