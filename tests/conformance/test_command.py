@@ -136,7 +136,7 @@ def test_a_command_line_that_is_of_no_use_is_refused_in_words(
     [
         *(
             (["--patience", text], "--patience: must be a number of seconds above 0")
-            for text in ("0", "nan", "inf", "x")
+            for text in ("0", "nan", "inf", "x", "1e300", "86401")
         ),
         (["--patience=-5"], "--patience: must be a number of seconds above 0"),
         *((["--parallel", text], "--parallel: must be a whole number, 1 or more") for text in ("x", "0", "1.5")),
