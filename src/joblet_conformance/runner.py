@@ -68,14 +68,15 @@ async def run(
         listener: Told of each as it ends.
 
     Returns:
-        Their results, in the order of the cases. When this is cancelled, what was under way is cleaned up first.
+        Their results, in the order of the cases. When this is cancelled, what was under way is cleaned up first, and
+        the listener is told what could not be, as of a case that was skipped.
     """
     results: dict[str, Result] = {}
     slots = asyncio.Semaphore(parallel)
 
     async def take(case: Case) -> None:
         async with slots:
-            result = await _run_one(target, case)
+            result = await _run_one(target, case, listener)
         results[case.id] = result
         listener(result)
 
@@ -89,7 +90,8 @@ async def run(
     return [results[case.id] for case in cases]
 
 
-async def _run_one(target: Target, case: Case) -> Result:
+async def _run_one(target: Target, case: Case, listener: Listener) -> Result:
+    """The listener is told of a case that is cancelled when something of it is left."""
     evidence = Evidence()
     # Who has told us to be patient means it of a case as a whole too, and of what comes after it.
     stretched = max(1.0, target.patience_s / PATIENCE_S)
@@ -103,7 +105,10 @@ async def _run_one(target: Target, case: Case) -> Result:
             await case.body(subject)
     except asyncio.CancelledError as error:
         if is_cancelled():
-            await _to_its_end(_left(subject, clean_up_s))
+            _, why = await _to_its_end(_left(subject, clean_up_s))
+            if why:
+                words, took_s = f"interrupted; and {why}", time.monotonic() - began_s
+                listener(Result(case, Verdict.SKIPPED, took_s, words, evidence.last(), evidence.seen()))
             raise
         verdict, words = Verdict.BROKEN, _fault(error)
     except Failed as failed:

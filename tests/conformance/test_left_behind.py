@@ -250,3 +250,31 @@ def test_cases_of_many_jobs_have_time_for_a_machine_that_is_slow() -> None:
     crowds = [case for name, case in cases().items() if name.startswith("load.")]
 
     assert {case.deadline_s for case in crowds} == {DEADLINE_S}
+
+
+async def test_what_is_left_of_a_run_that_is_cancelled_is_told(authority: Authority) -> None:
+    """Who has pressed Ctrl-C wants to know what still runs."""
+    begun = asyncio.Event()
+    told: list[Result] = []
+
+    async def waits(subject: Subject) -> None:
+        await subject.sleeper()
+        begun.set()
+        await asyncio.Event().wait()
+
+    server = RefusesStops(StatusCode.INTERNAL, 10**6)
+    known = identities(authority.certificate, authority.key, {})
+    case = Case("waits", "", (), Level.MUST, Profile.CORE, (), False, 20.0, waits)
+    async with (
+        server.serving(authority) as port,
+        Target(f"localhost:{port}", authority.certificate, known, patience_s=0.3) as target,
+    ):
+        running = asyncio.create_task(run(target, [case], listener=told.append))
+        await begun.wait()
+        running.cancel()
+        await asyncio.wait([running])
+
+    assert running.cancelled()
+    (result,) = told
+    assert result.verdict is Verdict.SKIPPED
+    assert "interrupted; and what it had started cannot be stopped: jobs that may still run" in result.words
