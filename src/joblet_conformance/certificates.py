@@ -17,7 +17,7 @@ Source: API specification, "Certificate Requirements"; RFC 5280.
 
 import datetime
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -41,7 +41,7 @@ class Identity:
     """A client's certificate and key, as PEM; both empty for a client that shows none."""
 
     certificate: bytes = b""
-    key: bytes = b""
+    key: bytes = field(default=b"", repr=False)  # a traceback or a log is no place for it
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,15 +5,18 @@ Runs in: the terminal of whoever tests a server. May not: know a case.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import grpc
 from grpc import StatusCode, aio
 
 from joblet.wire import joblet_pb2 as pb
-from joblet_conformance.evidence import Exchange, Failed, clipped
+from joblet_conformance.evidence import MOST_CHARACTERS, Exchange, Failed, clipped, expect
+from joblet_conformance.together import is_cancelled
+
+MOST_BYTES: Final = 64 * 2**20  # of one log; the largest of the suite has 21 MB
+TOO_LONG: Final = f"the log has more than {MOST_BYTES // 2**20} MiB: no job of this suite prints so much"
 
 
 class Reader:
@@ -36,9 +39,17 @@ class Reader:
         self.over = False
 
     async def begun(self) -> None:
-        """Wait until the server has taken the call, without reading a byte of its answer."""
-        async with asyncio.timeout(self._patience_s):
-            await self._stream.initial_metadata()
+        """
+        Wait until the server has taken the call, without reading a byte of its answer.
+
+        Raises:
+            Failed: It has not.
+        """
+        try:
+            async with asyncio.timeout(self._patience_s):
+                await self._stream.initial_metadata()
+        except TimeoutError:
+            raise Failed(f"the server has not begun to answer GetJobLogs after {self._patience_s:g} s") from None
 
     async def piece(self) -> bytes:
         """The next piece; empty at the end."""
@@ -59,6 +70,7 @@ class Reader:
             return b""
         payload = self._parse(found).payload
         self.data += payload
+        expect(len(self.data) <= MOST_BYTES, TOO_LONG)
         return payload
 
     async def until(self, text: bytes) -> None:
@@ -75,10 +87,15 @@ class Reader:
         return bytes(self.data)
 
     async def cancelled(self) -> StatusCode:
-        """Cancel, and the status that this end of the wire sees."""
+        """Cancel, and the status that this end of the wire sees. What cancels the case itself goes on to it."""
         self._stream.cancel()
-        with contextlib.suppress(asyncio.CancelledError, grpc.RpcError):
+        try:
             await self._stream.read()
+        except asyncio.CancelledError:
+            if is_cancelled():
+                raise
+        except grpc.RpcError:
+            pass
         code = cast("StatusCode", await self._stream.code())
         self._exchange.ended(code.name, "")
         return code
@@ -92,5 +109,7 @@ class Reader:
 
 
 def shown(data: bytes | bytearray) -> str:
-    """Bytes as a report has them."""
-    return clipped(repr(bytes(data)))
+    """Bytes as a report has them; of many, the first, and how many there are."""
+    if len(data) <= MOST_CHARACTERS:
+        return clipped(repr(bytes(data)))
+    return f"{clipped(repr(bytes(data[:MOST_CHARACTERS])))} and so on, {len(data)} bytes"

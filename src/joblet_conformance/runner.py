@@ -11,15 +11,19 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from joblet_conformance.case import Case, Level
+from joblet_conformance.cleaning import clean_up
 from joblet_conformance.evidence import Evidence, Exchange, Failed, Skipped
 from joblet_conformance.subject import Subject
 from joblet_conformance.target import PATIENCE_S, Target
+from joblet_conformance.together import is_cancelled
 
-CLEAN_UP_S: Final = 30.0
+CLEAN_UP_S: Final = 120.0  # at most, though something is still being stopped now and then
 PARALLEL: Final = 8
+
+Thing = TypeVar("Thing")
 
 
 class Verdict(StrEnum):
@@ -64,14 +68,15 @@ async def run(
         listener: Told of each as it ends.
 
     Returns:
-        Their results, in the order of the cases. When this is cancelled, what was under way is cleaned up first.
+        Their results, in the order of the cases. When this is cancelled, what was under way is cleaned up first, and
+        the listener is told what could not be, as of a case that was skipped.
     """
     results: dict[str, Result] = {}
     slots = asyncio.Semaphore(parallel)
 
     async def take(case: Case) -> None:
         async with slots:
-            result = await _run_one(target, case)
+            result = await _run_one(target, case, listener)
         results[case.id] = result
         listener(result)
 
@@ -85,47 +90,64 @@ async def run(
     return [results[case.id] for case in cases]
 
 
-async def _run_one(target: Target, case: Case) -> Result:
+async def _run_one(target: Target, case: Case, listener: Listener) -> Result:
+    """The listener is told of a case that is cancelled when something of it is left."""
     evidence = Evidence()
-    # Who has told us to be patient means it of a case as a whole too.
-    deadline_s = case.deadline_s * max(1.0, target.patience_s / PATIENCE_S)
+    # Who has told us to be patient means it of a case as a whole too, and of what comes after it.
+    stretched = max(1.0, target.patience_s / PATIENCE_S)
+    deadline_s = case.deadline_s * stretched
+    clean_up_s = max(CLEAN_UP_S * stretched, deadline_s)
     subject = Subject(target, evidence, deadline_s)
     began_s = time.monotonic()
     verdict, words = Verdict.PASSED, ""
     try:
-        async with asyncio.timeout(deadline_s):
+        async with asyncio.timeout(deadline_s) as deadline:
             await case.body(subject)
-    except asyncio.CancelledError:
-        await _to_its_end(_left(subject))
-        raise
+    except asyncio.CancelledError as error:
+        if is_cancelled():
+            _, why = await _to_its_end(_left(subject, clean_up_s))
+            if why:
+                words, took_s = f"interrupted; and {why}", time.monotonic() - began_s
+                listener(Result(case, Verdict.SKIPPED, took_s, words, evidence.last(), evidence.seen()))
+            raise
+        verdict, words = Verdict.BROKEN, _fault(error)
     except Failed as failed:
         verdict, words = Verdict.FAILED, str(failed)
     except Skipped as skipped:
         verdict, words = Verdict.SKIPPED, str(skipped)
-    except TimeoutError:
-        verdict, words = Verdict.FAILED, f"not done after {deadline_s:g} s"
     except Exception as error:  # a fault of the suite must not end the run of the other cases
-        verdict, words = Verdict.BROKEN, f"{type(error).__name__}: {error}"
+        if isinstance(error, TimeoutError) and deadline.expired():
+            verdict, words = Verdict.FAILED, f"not done after {deadline_s:g} s"
+        else:
+            verdict, words = Verdict.BROKEN, _fault(error)
     took_s = time.monotonic() - began_s
-    left = await _to_its_end(_left(subject))
-    if left and verdict is Verdict.PASSED:
-        verdict, words = Verdict.FAILED, left
+    left, why = await _to_its_end(_left(subject, clean_up_s))
+    if verdict is Verdict.PASSED:
+        verdict, words = left, why
+    elif why:
+        words += f"; and {why}"
     return Result(case, verdict, took_s, words, evidence.last(), evidence.seen())
 
 
-async def _left(subject: Subject) -> str:
-    """Clean up; why that could not be done, or nothing."""
+def _fault(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+async def _left(subject: Subject, within_s: float) -> tuple[Verdict, str]:
+    """Clean up; how that went, and why it could not be done, or nothing."""
     try:
-        async with asyncio.timeout(CLEAN_UP_S):
-            await subject.clean_up()
-    except TimeoutError:
-        return f"what it had started is not stopped after {CLEAN_UP_S:g} s"
-    except Exception as error:  # whatever a server answers here, it ends no other case
-        return f"what it had started cannot be stopped: {error}"
-    return ""
+        async with asyncio.timeout(within_s) as deadline:
+            await clean_up(subject)
+    except Failed as failed:
+        return Verdict.FAILED, f"what it had started cannot be stopped: {failed}"
+    except Exception as error:  # a fault of the suite, here too, ends no other case
+        if isinstance(error, TimeoutError) and deadline.expired():
+            return Verdict.FAILED, f"what it had started is not stopped after {within_s:g} s"
+        return Verdict.BROKEN, f"what it had started cannot be stopped: {_fault(error)}"
+    return Verdict.PASSED, ""
 
 
-async def _to_its_end(work: Coroutine[Any, Any, str]) -> str:
+async def _to_its_end(work: Coroutine[Any, Any, Thing]) -> Thing:
     """Do it, even when the run is cancelled meanwhile; it is cancelled once at most."""
     task = asyncio.create_task(work)
     try:

@@ -9,8 +9,7 @@ import contextlib
 import math
 import re
 import time
-import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar, cast
 
@@ -19,8 +18,8 @@ from grpc import StatusCode, aio
 
 from joblet.wire import joblet_pb2 as pb
 from joblet_conformance import calls
-from joblet_conformance.evidence import Evidence, Exchange, Failed, Found, clipped, one_of, same, text_of
-from joblet_conformance.reader import Reader, shown
+from joblet_conformance.evidence import Evidence, Exchange, Failed, Found, clipped, expect, one_of, same, text_of
+from joblet_conformance.reader import MOST_BYTES, TOO_LONG, Reader
 from joblet_conformance.target import Target
 
 Answer = TypeVar("Answer", bound=Message)
@@ -28,7 +27,6 @@ Answer = TypeVar("Answer", bound=Message)
 POLL_S: Final = 0.02
 ENDED: Final = ("COMPLETED", "FAILED", "STOPPED")
 STATUSES: Final = ("INITIALIZING", "RUNNING", *ENDED)
-_AHEAD: Final = ("PENDING", "INITIALIZING", "RUNNING")  # of a workflow's job
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +36,22 @@ class Outcome:
     code: StatusCode
     words: str
     answers: Sequence[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """
+    What a case has started.
+
+    Args:
+        jobs: Ids.
+        workflows: Ids.
+        unreadable: Why nothing is known of what else was.
+    """
+
+    jobs: Sequence[str]
+    workflows: Sequence[str]
+    unreadable: Sequence[str]
 
 
 class Subject:
@@ -63,7 +77,8 @@ class Subject:
         self.evidence = evidence
         self._jobs: list[str] = []
         self._workflows: list[str] = []
-        self._late: list[tuple[calls.Call, asyncio.Task[bytes]]] = []
+        self._starting: set[asyncio.Task[Message]] = set()
+        self._is_closed = False
         self._stopped: set[str] = set()
         self._half_s = time.monotonic() + deadline_s / 2
 
@@ -84,8 +99,14 @@ class Subject:
             name: `RunJob`, or `JobService.RunJob`.
             request: A message, or the bytes that one would be.
             within_s: The call's deadline; `patience_s` when not given.
+
+        Raises:
+            Failed: An answer is no message of its kind, or the call would start something when the case is over.
         """
         call = calls.call(name)
+        starts = call.answer in (pb.RunJobRes, pb.RunWorkflowResponse)
+        if starts and self._is_closed:
+            raise Failed(f"{name} comes when the case is over")
         exchange = self.evidence.begin(role, call.name, request if isinstance(request, Message) else repr(request))
         answers: list[Message] = []
         raw = request.SerializeToString() if isinstance(request, Message) else request
@@ -97,17 +118,22 @@ class Subject:
                 stream = cast("Any", way.unary_stream(self.target.path(call), None, None))(
                     raw, timeout=within_s or self.patience_s
                 )
-                async for piece in stream:
-                    answers.append(self._parsed(call, piece, exchange))
+                size_bytes = 0
+                try:
+                    async for piece in stream:
+                        answers.append(self._parsed(call, piece, exchange))
+                        size_bytes += len(piece)
+                        expect(size_bytes <= MOST_BYTES, TOO_LONG)
+                finally:
+                    stream.cancel()  # of no consequence when it has ended
             else:
                 unary = cast("Any", way.unary_unary(self.target.path(call), None, None))
-                data = await self._to_its_end(call, unary(raw, timeout=within_s or self.patience_s))
-                answers.append(self._parsed(call, data, exchange))
+                under_way = self._answered(call, unary(raw, timeout=within_s or self.patience_s), exchange)
+                answers.append(await (self._to_its_end(under_way) if starts else under_way))
         except aio.AioRpcError as error:
             exchange.ended(error.code().name, error.details() or "")
             return Outcome(error.code(), error.details() or "", answers)
         exchange.ended("OK", ", ".join(map(text_of, answers[:3])))
-        self._remember(answers)
         if call.name == "StopJob" and isinstance(request, pb.StopJobReq):
             self._stopped.add(request.id)
         return Outcome(StatusCode.OK, "", answers)
@@ -157,27 +183,20 @@ class Subject:
             exchange.ended("OK", repr(data))
             raise Failed(f"the answer of {call.name} is no {call.answer.DESCRIPTOR.name}: {error}") from None
 
-    async def _to_its_end(self, call: calls.Call, under_way: Awaitable[bytes]) -> bytes:
+    async def _answered(self, call: calls.Call, under_way: Awaitable[bytes], exchange: Exchange) -> Message:
+        answer = self._parsed(call, await under_way, exchange)
+        if isinstance(answer, pb.RunJobRes):
+            self._jobs.append(answer.id)
+        elif isinstance(answer, pb.RunWorkflowResponse):
+            self._workflows.append(answer.workflowUuid)
+        return answer
+
+    async def _to_its_end(self, start: Coroutine[Any, Any, Message]) -> Message:
         """Wait for an answer. What starts something goes on when the case is cut, so that it is known what to stop."""
-        if call.answer not in (pb.RunJobRes, pb.RunWorkflowResponse):
-            return await under_way
-
-        async def answered() -> bytes:
-            return await under_way
-
-        task = asyncio.create_task(answered())
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            self._late.append((call, task))
-            raise
-
-    def _remember(self, answers: Sequence[Message]) -> None:
-        for answer in answers:
-            if isinstance(answer, pb.RunJobRes):
-                self._jobs.append(answer.id)
-            elif isinstance(answer, pb.RunWorkflowResponse):
-                self._workflows.append(answer.workflowUuid)
+        task = asyncio.create_task(start)
+        self._starting.add(task)
+        task.add_done_callback(self._starting.discard)
+        return await asyncio.shield(task)
 
     # Jobs
 
@@ -234,14 +253,8 @@ class Subject:
 
     async def log(self, job_id: str, *, role: str = "admin") -> bytes:
         """A job's whole log, to the end of the stream."""
-        outcome = await self.outcome("GetJobLogs", pb.GetJobLogsReq(id=job_id), role=role)
-        if outcome.code is StatusCode.DEADLINE_EXCEEDED:
-            raise Failed(
-                f"{self._since(job_id)}the log stream does not end within {self.patience_s:g} s;"
-                f" it has given {shown(b''.join(chunk.payload for chunk in outcome.answers))}"
-            )
-        same("the status that ends the log", outcome.code.name, "OK")
-        return b"".join(chunk.payload for chunk in outcome.answers)
+        async with self.reader(job_id, role=role) as reader:
+            return await reader.rest()
 
     def _since(self, job_id: str) -> str:
         return "after StopJob " if job_id in self._stopped else ""
@@ -264,7 +277,7 @@ class Subject:
                 way = await stack.enter_async_context(self.target.fresh(role, through))
             else:
                 way = self.target.channel(role)
-            exchange = self.evidence.begin(role, call.name, f'id: "{job_id}" (piece by piece)')
+            exchange = self.evidence.begin(role, call.name, pb.GetJobLogsReq(id=job_id))
             stream = cast("Any", way.unary_stream(self.target.path(call), None, None))(sent)
             reader = Reader(
                 stream,
@@ -280,41 +293,9 @@ class Subject:
 
     # The end
 
-    async def clean_up(self) -> None:
-        """
-        Stop everything that the case has started; what has ended refuses, and that is all right.
-
-        Raises:
-            Failed: An answer makes no sense.
-        """
-        quiet = Subject(self.target, Evidence())
-        for call, task in self._late:
-            with contextlib.suppress(aio.AioRpcError):
-                answer = self._parsed(call, await task, quiet.evidence.begin("admin", call.name, "(late)"))
-                self._remember([answer])
-        for workflow in filter(None, self._workflows):
-            stopping = await quiet.outcome("StopWorkflow", pb.StopWorkflowRequest(workflowUuid=workflow))
-            if stopping.code is not StatusCode.OK:
-                await quiet._stop_jobs_of(workflow)
-        await asyncio.gather(*(quiet.outcome("StopJob", pb.StopJobReq(id=job)) for job in self._jobs if job))
-
-    async def _stop_jobs_of(self, workflow: str) -> None:
-        """One by one, until none is left that runs or may begin to; each that ends may begin another."""
-        until_s = time.monotonic() + self.patience_s
-        while time.monotonic() < until_s:
-            found = await self.outcome("GetWorkflowJobs", pb.GetWorkflowJobsRequest(workflowUuid=workflow))
-            ahead = [job for answer in found.answers for job in answer.jobs if job.status in _AHEAD]
-            if not ahead:
-                return
-            # One that has not begun has no id yet, and what stands there instead may be the beginning of another's.
-            begun = [job.jobId for job in ahead if _is_uuid(job.jobId)]
-            await asyncio.gather(*(self.outcome("StopJob", pb.StopJobReq(id=job)) for job in begun))
-            await asyncio.sleep(POLL_S)
-        raise Failed(f"jobs of a workflow are still under way after {self.patience_s:g} s of stopping them")
-
-
-def _is_uuid(text: str) -> bool:
-    try:
-        return text == str(uuid.UUID(text))
-    except ValueError:
-        return False
+    async def close(self) -> Begun:
+        """Start nothing more; everything that was started, once the answer to each start has come."""
+        self._is_closed = True
+        late = await asyncio.gather(*self._starting, return_exceptions=True)
+        unreadable = [str(answer) for answer in late if isinstance(answer, Failed)]
+        return Begun(self._jobs, self._workflows, unreadable)

@@ -14,7 +14,9 @@ import pytest
 from certificates import Authority, write_server_certificates
 from serving_process import a_process
 
+from joblet_conformance.certificates import Identity
 from joblet_conformance.main import main
+from joblet_conformance.target import Target
 
 
 def write(folder: Path, authority: Authority) -> list[str]:
@@ -136,7 +138,7 @@ def test_a_command_line_that_is_of_no_use_is_refused_in_words(
     [
         *(
             (["--patience", text], "--patience: must be a number of seconds above 0")
-            for text in ("0", "nan", "inf", "x")
+            for text in ("0", "nan", "inf", "x", "1e300", "86401")
         ),
         (["--patience=-5"], "--patience: must be a number of seconds above 0"),
         *((["--parallel", text], "--parallel: must be a whole number, 1 or more") for text in ("x", "0", "1.5")),
@@ -239,3 +241,11 @@ def test_the_coverage_is_a_table(capsys: pytest.CaptureFixture[str]) -> None:
 def test_an_unknown_case_cannot_be_explained(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "no.such"]) == 2
     assert "there is no case no.such" in capsys.readouterr().err
+
+
+def test_a_client_that_is_written_out_keeps_its_key_to_itself() -> None:
+    """And so does the server that it is a client of."""
+    known = {"admin": Identity(b"a certificate", b"a key")}
+
+    assert "a key" not in repr(Target("localhost:1", b"a CA", known))
+    assert "a certificate" in repr(known)

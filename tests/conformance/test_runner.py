@@ -17,9 +17,11 @@ from served import Served, a_server
 
 from joblet.wire import joblet_pb2 as pb
 from joblet_conformance import times
+from joblet_conformance.calls import Call
 from joblet_conformance.case import Case, Level, Profile
 from joblet_conformance.cases.workflows import run as run_workflow
 from joblet_conformance.certificates import identities
+from joblet_conformance.dialect import Dialect
 from joblet_conformance.evidence import Failed
 from joblet_conformance.runner import Result, Verdict, run
 from joblet_conformance.subject import Subject
@@ -195,34 +197,6 @@ async def test_who_is_patient_gives_a_case_more_time_as_a_whole(authority: Autho
     assert result.words == "not done after 0.1 s"
 
 
-async def test_a_log_that_does_not_end_with_its_job_is_told_so(authority: Authority) -> None:
-    class Endless(Broken, caught_by=""):
-        async def log(self, request: pb.GetJobLogsReq, go: Any, write: Any) -> None:
-            await write(b"so far")
-            await asyncio.Event().wait()
-
-    async def reads(server: Subject) -> None:
-        job = await server.sleeper()
-        await server.stop(job.id)
-        await server.log(job.id)
-
-    async def reads_pieces(server: Subject) -> None:
-        job = await server.sleeper()
-        await server.stop(job.id)
-        async with server.reader(job.id) as reader:
-            await reader.rest()
-
-    known = identities(authority.certificate, authority.key, {})
-    async with (
-        Endless().serving(authority) as port,
-        Target(f"localhost:{port}", authority.certificate, known, patience_s=0.5) as target,
-    ):
-        whole, pieces = await run(target, [a_case(reads), a_case(reads_pieces)])
-
-    assert whole.words == "after StopJob the log stream does not end within 0.5 s; it has given b'so far'"
-    assert pieces.words == "after StopJob the log stream neither goes on nor ends for 0.5 s; it has given b'so far'"
-
-
 async def test_a_fault_of_the_suite_is_told_apart_and_ends_nothing_else(authority: Authority) -> None:
     async def slips(server: Subject) -> None:
         raise KeyError("a slip")
@@ -273,3 +247,55 @@ async def test_a_case_that_must_be_alone_is(authority: Authority) -> None:
     assert order == ["shared", "shared", "alone"]
     assert [result.case for result in results] == cases
     assert len(told) == 3
+
+
+class Slip(Dialect):
+    """A fault of the suite when it wants to stop something."""
+
+    def path(self, call: Call) -> str:
+        if call.name == "StopJob":
+            raise KeyError("a slip")
+        return super().path(call)
+
+
+async def test_a_fault_of_the_suite_in_the_clean_up_is_no_fault_of_the_server(authority: Authority) -> None:
+    async def slips(server: Subject) -> None:
+        server.target.dialect = Slip("joblet")
+        await server.sleeper()
+
+    async with a_server(authority) as served, target_of(served, authority) as target:
+        (result,) = await run(target, [a_case(slips)])
+
+    assert result.verdict is Verdict.BROKEN
+    assert result.words == "what it had started cannot be stopped: KeyError: 'a slip'"
+
+
+async def test_what_is_left_is_told_of_a_case_that_has_failed_too(authority: Authority) -> None:
+    async def fails(server: Subject) -> None:
+        await leaves_a_workflow_of_two(server)
+        raise Failed("on purpose")
+
+    known = identities(authority.certificate, authority.key, {})
+    async with (
+        Garbage().serving(authority) as port,
+        Target(f"localhost:{port}", authority.certificate, known, patience_s=0.2) as target,
+    ):
+        (result,) = await run(target, [a_case(fails)])
+
+    assert result.verdict is Verdict.FAILED
+    assert result.words.startswith("on purpose; and what it had started cannot be stopped: jobs of a workflow")
+
+
+@pytest.mark.parametrize("error", [TimeoutError, asyncio.CancelledError])
+async def test_a_slip_that_looks_like_the_end_of_time_is_a_slip(
+    authority: Authority, error: type[BaseException]
+) -> None:
+    """Only the case's own deadline is a deadline, and only who is told to stop has been cancelled."""
+
+    async def slips(server: Subject) -> None:
+        raise error
+
+    async with a_server(authority) as served, target_of(served, authority) as target:
+        (result,) = await run(target, [a_case(slips)])
+
+    assert (result.verdict, result.words) == (Verdict.BROKEN, f"{error.__name__}: ")

@@ -9,7 +9,7 @@ import re
 import pytest
 
 from joblet_conformance.case import Level, case, cases
-from joblet_conformance.coverage import coverage, markdown, unknown_things
+from joblet_conformance.coverage import coverage, markdown, needless_reasons, unknown_things
 from joblet_conformance.statements import STATEMENTS
 
 
@@ -19,8 +19,9 @@ def test_the_coverage_has_no_empty_cell() -> None:
 
 
 def test_what_has_a_case_needs_no_reason_why_there_is_none() -> None:
-    """A reason that has become wrong is removed."""
+    """A reason that has become wrong is removed: of a sentence, a call, a field, or a message."""
     assert [cell.what for cell in coverage(cases()).statements if cell.cases and STATEMENTS[cell.what].unchecked] == []
+    assert needless_reasons(cases()) == []
 
 
 def test_cases_cover_what_there_is() -> None:

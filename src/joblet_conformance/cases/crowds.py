@@ -6,19 +6,21 @@ Source: API specification, "RunJob", "StopJob", "ListJobs", "Job Status Values",
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 
 from grpc import StatusCode
 
 from joblet.wire import joblet_pb2 as pb
 from joblet_conformance.case import Level, Profile, case
-from joblet_conformance.evidence import Skipped, expect, one_of, same
-from joblet_conformance.subject import ENDED, STATUSES, Outcome, Subject
+from joblet_conformance.evidence import Failed, Skipped, expect, one_of, same
+from joblet_conformance.subject import ENDED, POLL_S, STATUSES, Outcome, Subject
+from joblet_conformance.together import by, together
 
 JOBS: Final = 200
 CALLERS: Final = 50
+STARTERS: Final = 10  # where it is not the starts that come at once
 SLEEPERS: Final = 50
 STOPS_EACH: Final = 2
 LISTS: Final = 3  # clients that do nothing but list
@@ -27,19 +29,6 @@ AT_ONCE: Final = 90  # with the default configuration; some may be left of cases
 TOO_MANY: Final = 130  # maxConcurrentJobs is 100, unless somebody has configured it
 # A machine that is emulated starts two or three jobs a second; what comes is waited for.
 DEADLINE_S: Final = 600.0
-
-Found = TypeVar("Found")
-
-
-async def _by(callers: int, works: Iterable[Callable[[], Awaitable[Found]]]) -> Sequence[Found]:
-    """What these come to, in their order; at most so many at a time."""
-    free = asyncio.Semaphore(callers)
-
-    async def done(work: Callable[[], Awaitable[Found]]) -> Found:
-        async with free:
-            return await work()
-
-    return await asyncio.gather(*map(done, works))
 
 
 @case(
@@ -67,7 +56,7 @@ async def jobs_of_many_callers_are_kept_apart(server: Subject) -> None:
         same("the log", log, f"{number}\n".encode())
         return ended
 
-    jobs = await _by(CALLERS, (partial(one, number) for number in range(JOBS)))
+    jobs = await by(CALLERS, (partial(one, number) for number in range(JOBS)))
     listed = await server.listed()
 
     same("the number of different ids", len({job.id for job in jobs}), JOBS)
@@ -88,15 +77,33 @@ async def jobs_of_many_callers_are_kept_apart(server: Subject) -> None:
 )
 async def a_hundred_stops_at_once_are_each_answered(server: Subject) -> None:
     """Fifty jobs are each stopped by two clients, all at once: one end for each job, told to both or refused."""
-    jobs = await _by(CALLERS, (server.sleeper for _ in range(SLEEPERS)))
-    await asyncio.gather(*(server.running(job) for job in jobs))
+    jobs = await by(CALLERS, (server.sleeper for _ in range(SLEEPERS)))
+    await _all_running(server, jobs)
     stops = [pb.StopJobReq(id=job.id) for job in jobs for _ in range(STOPS_EACH)]
-    outcomes = await asyncio.gather(*(server.outcome("StopJob", stop) for stop in stops))
+    outcomes = await together(*(server.outcome("StopJob", stop) for stop in stops))
 
     for at, job in enumerate(jobs):
         _one_end(job.id, outcomes[at * STOPS_EACH : (at + 1) * STOPS_EACH])
     listed = await server.listed()
     same("the statuses afterwards", {listed[job.id].status for job in jobs}, {"STOPPED"})
+
+
+async def _all_running(server: Subject, jobs: Sequence[pb.RunJobRes]) -> None:
+    """Wait until they are all RUNNING: one list for all of them, and patience for each one more that is."""
+    waiting = [job.id for job in jobs]
+
+    async def still() -> list[str]:
+        listed = await server.listed()
+        return [job_id for job_id in waiting if listed[job_id].status != "RUNNING"]
+
+    while waiting:
+        try:
+            async with asyncio.timeout(server.patience_s):
+                while (left := await still()) == waiting:
+                    await asyncio.sleep(POLL_S)  # the event is over there
+        except TimeoutError:
+            raise Failed(f"{len(waiting)} of {len(jobs)} jobs are not yet RUNNING, such as {waiting[0]}") from None
+        waiting = left
 
 
 def _one_end(job_id: str, outcomes: Sequence[Outcome]) -> None:
@@ -144,12 +151,14 @@ async def a_list_is_never_torn(server: Subject) -> None:
         codes[job.id] = code
         await server.ended(job)
 
-    watching = [asyncio.create_task(watch()) for _ in range(LISTS)]
-    try:
-        await _by(CALLERS // 5, (partial(live, code) for code in range(CALLERS)))
-    finally:
-        going = False
-        await asyncio.gather(*watching)
+    async def live_all() -> None:
+        nonlocal going
+        try:
+            await by(STARTERS, (partial(live, code) for code in range(CALLERS)))
+        finally:
+            going = False
+
+    await together(live_all(), *(watch() for _ in range(LISTS)))
 
 
 def _fits(job: pb.Job, code: int) -> None:
@@ -177,14 +186,14 @@ async def too_many_jobs_are_refused_and_none_is_lost(server: Subject) -> None:
     The specification does not give the code; it is gRPC's own for what has run out.
     """
     request = pb.RunJobReq(command=server.programs.sleep, args=["3600"])
-    outcomes = await _by(CALLERS, (partial(server.outcome, "RunJob", request) for _ in range(TOO_MANY)))
+    outcomes = await by(CALLERS, (partial(server.outcome, "RunJob", request) for _ in range(TOO_MANY)))
     made = [outcome.answers[0].id for outcome in outcomes if outcome.code is StatusCode.OK]
     refused = {outcome.code.name for outcome in outcomes if outcome.code is not StatusCode.OK}
     if not refused:
         raise Skipped(f"the server takes {TOO_MANY} jobs at once; its maxConcurrentJobs is not 100")
     listed = await server.listed()
     lost = [job_id for job_id in made if job_id not in listed or listed[job_id].status in ENDED]
-    await asyncio.gather(*(server.stop(job_id) for job_id in made))
+    await by(CALLERS, (partial(server.stop, job_id) for job_id in made))
     ended = await server.ended(await server.echo("room again"))
 
     same("the status of those that were refused", refused, {"RESOURCE_EXHAUSTED"})
@@ -214,7 +223,7 @@ async def connections_come_and_go(server: Subject) -> None:
             if stays:
                 same("the log", await reader.rest(), b"to all\n")
 
-    await _by(CALLERS // 2, (partial(connect, number) for number in range(CONNECTIONS)))
+    await by(CALLERS // 2, (partial(connect, number) for number in range(CONNECTIONS)))
 
     same("the status of the job that they have left", (await server.status(endless.id)).status, "RUNNING")
 
@@ -224,15 +233,16 @@ async def connections_come_and_go(server: Subject) -> None:
     "configuration.jobs",
     profile=Profile.LOAD,
     alone=True,
+    deadline_s=DEADLINE_S,
     covers=("RunJob=OK", "StopJob=OK", "ListJobs=OK"),
 )
 async def many_jobs_run_at_the_same_time(server: Subject) -> None:
     """Ninety jobs (100 is the default of maxConcurrentJobs) are RUNNING together, and all can be stopped at once."""
-    jobs = await asyncio.gather(*(server.sleeper() for _ in range(AT_ONCE)))
-    await asyncio.gather(*(server.running(job) for job in jobs))
+    jobs = await by(STARTERS, (server.sleeper for _ in range(AT_ONCE)))
+    await _all_running(server, jobs)
     listed = await server.listed()
     same("how many of them are listed as RUNNING", sum(listed[job.id].status == "RUNNING" for job in jobs), AT_ONCE)
 
-    stopped = await asyncio.gather(*(server.stop(job.id) for job in jobs))
+    stopped = await together(*(server.stop(job.id) for job in jobs))
 
     same("the statuses after the stop", {each.status for each in stopped}, {"STOPPED"})

@@ -5,7 +5,6 @@ Runs in: the terminal of whoever tests a server.
 Source: API specification, "GetJobLogs", "Streaming Behavior", "DataChunk".
 """
 
-import asyncio
 import contextlib
 from typing import Final
 
@@ -13,6 +12,7 @@ from joblet.wire import joblet_pb2 as pb
 from joblet_conformance.case import Level, Profile, case
 from joblet_conformance.evidence import Failed, expect, same
 from joblet_conformance.subject import Subject
+from joblet_conformance.together import together
 
 READERS: Final = 50
 FEW: Final = 3
@@ -58,7 +58,7 @@ async def a_long_log_is_whole_for_each_reader(server: Subject) -> None:
     job = await server.shell(_script(BLOCKS), BLOCK)
     async with server.reader(job.id, fresh=True) as slow:
         await slow.piece()
-        logs = await asyncio.gather(*(server.log(job.id) for _ in range(FEW)))
+        logs = await together(*(server.log(job.id) for _ in range(FEW)))
         logs.append(await server.log(job.id))
 
     wanted = _printed(BLOCKS)
@@ -181,11 +181,15 @@ async def fifty_readers_get_the_same(server: Subject) -> None:
     """Fifty clients that come before, while and after half a megabyte is printed all get the same bytes."""
     pause = f"; {server.programs.sleep} 0.3; "
     job = await server.shell(f"echo begin{pause}{_script(FEWER)}{pause}echo end", BLOCK)
-    early = [asyncio.create_task(server.log(job.id)) for _ in range(READERS // 2)]
-    async with server.reader(job.id) as first:
-        await first.until(b"0 ")
-        late = [asyncio.create_task(server.log(job.id, role="viewer")) for _ in range(READERS // 2 - 1)]
-        logs = [await first.rest(), *await asyncio.gather(*early, *late)]
+
+    async def while_it_prints() -> list[bytes]:
+        async with server.reader(job.id) as first:
+            await first.until(b"0 ")
+            late = (server.log(job.id, role="viewer") for _ in range(READERS // 2 - 1))
+            return await together(first.rest(), *late)
+
+    early = together(*(server.log(job.id) for _ in range(READERS // 2)))
+    logs = [log for some in await together(early, while_it_prints()) for log in some]
     logs.append(await server.log(job.id))
 
     wanted = b"begin\n" + _printed(FEWER) + b"end\n"
