@@ -15,6 +15,7 @@ from joblet_conformance import times
 from joblet_conformance.case import Level, case
 from joblet_conformance.evidence import is_uuid, one_of, same
 from joblet_conformance.subject import ENDED, POLL_S, STATUSES, Subject
+from joblet_conformance.together import together
 
 DEADLINES_S: Final = (0.001, 0.001, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02)
 # An answer that came in time; ours, or that of a server that has seen the deadline pass before we did.
@@ -58,7 +59,7 @@ async def _stopped(server: Subject, mark: str) -> list[pb.Job]:
         if not going or time.monotonic() >= until_s:
             return marked
         # One that has ended meanwhile, or has not begun, may refuse.
-        await asyncio.gather(*(server.outcome("StopJob", pb.StopJobReq(id=job_id)) for job_id in going))
+        await together(*(server.outcome("StopJob", pb.StopJobReq(id=job_id)) for job_id in going))
         await asyncio.sleep(POLL_S)
 
 

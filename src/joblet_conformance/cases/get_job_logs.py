@@ -16,6 +16,7 @@ from joblet_conformance.case import Level, case
 from joblet_conformance.evidence import expect, same
 from joblet_conformance.reader import Reader
 from joblet_conformance.subject import Subject
+from joblet_conformance.together import together
 
 READERS: Final = 10
 # A megabyte, of a request that is small: what it may hold has limits of its own.
@@ -181,12 +182,21 @@ async def many_clients_read_one_log(server: Subject) -> None:
     job = await server.shell(
         f"echo begin; {server.programs.sleep} 0.3; echo middle; {server.programs.sleep} 0.3; echo end"
     )
+    middle = asyncio.Event()
     async with server.reader(job.id) as first:
         await first.until(b"begin\n")
-        early = [asyncio.create_task(server.log(job.id, role=_role(number))) for number in range(READERS // 2)]
-        await first.until(b"middle\n")
-        late = [asyncio.create_task(server.log(job.id, role=_role(number))) for number in range(READERS // 2)]
-        logs = await asyncio.gather(*early, *late)
+
+        async def lead() -> bytes:
+            await first.until(b"middle\n")
+            middle.set()
+            return await first.rest()
+
+        async def late(role: str) -> bytes:
+            await middle.wait()
+            return await server.log(job.id, role=role)
+
+        early = [server.log(job.id, role=_role(number)) for number in range(READERS // 2)]
+        logs = await together(lead(), *early, *(late(_role(number)) for number in range(READERS // 2)))
 
     same("the different logs", set(logs), {b"begin\nmiddle\nend\n"})
 

@@ -17,6 +17,7 @@ from joblet_conformance import times
 from joblet_conformance.case import Level, case, fields
 from joblet_conformance.evidence import expect, same
 from joblet_conformance.subject import ENDED, POLL_S, STATUSES, Subject
+from joblet_conformance.together import together
 
 A_SECOND_S: Final = 1.1  # by clocks that tell whole ones
 NO_JOB: Final = (StatusCode.NOT_FOUND, StatusCode.INVALID_ARGUMENT)
@@ -149,7 +150,7 @@ async def an_end_is_final(server: Subject) -> None:
 async def no_illegal_transition_is_ever_seen(server: Subject) -> None:
     """Polled without pause, a job only goes forward: INITIALIZING, RUNNING, then one end; and it is always found."""
     job = await server.shell(f"{server.programs.sleep} 0.3; exit 5")
-    paths = await asyncio.gather(*(_path(server, job.id) for _ in range(4)))
+    paths = await together(*(_path(server, job.id) for _ in range(4)))
 
     for path in paths:
         only_forward([job.status, *path])
@@ -161,10 +162,11 @@ async def no_illegal_transition_is_ever_seen_of_a_job_that_is_stopped(server: Su
     """Polled without pause while it is stopped, a job is RUNNING until it is STOPPED, and never anything between."""
     job = await server.sleeper()
     await server.running(job)
-    *paths, _ = await asyncio.gather(*(_path(server, job.id) for _ in range(4)), server.stop(job.id))
 
-    for path in paths:
-        assert isinstance(path, list)
+    async def stop() -> list[str]:
+        return [(await server.stop(job.id)).status]
+
+    for path in await together(*(_path(server, job.id) for _ in range(4)), stop()):
         only_forward(path)
         same("the last status", path[-1], "STOPPED")
 

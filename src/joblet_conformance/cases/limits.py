@@ -12,13 +12,13 @@ Source: API specification, "RunJob", "Job Status Values", "Resource Limits"; pro
 "/proc/uptime", both in hundredths of a second; Linux Documentation/admin-guide/cgroup-v2.rst, "Memory", "Writeback".
 """
 
-import asyncio
 from typing import Any, Final
 
 from joblet.wire import joblet_pb2 as pb
 from joblet_conformance.case import Level, Profile, case
 from joblet_conformance.evidence import Skipped, expect, same
 from joblet_conformance.subject import Subject
+from joblet_conformance.together import together
 
 MIB: Final = 1024 * 1024
 
@@ -101,9 +101,7 @@ async def less_memory_than_it_may_have_ends_no_job(server: Subject) -> None:
 @case("limits.memory-each", "run-job.creates", "run-job.cgroups", profile=Profile.LIMITS, covers=("RunJob=OK",))
 async def each_job_has_its_own_limit(server: Subject) -> None:
     """Of two jobs that do the same at the same time, the one of 48 MB is ended, the one of 512 MB is not harmed."""
-    small, large = await asyncio.gather(
-        _grown(server, TO_64_MIB, maxMemory=48), _grown(server, TO_64_MIB, maxMemory=512)
-    )
+    small, large = await together(_grown(server, TO_64_MIB, maxMemory=48), _grown(server, TO_64_MIB, maxMemory=512))
 
     _killed(*small)
     _lives(*large)

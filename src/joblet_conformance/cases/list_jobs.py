@@ -5,7 +5,6 @@ Runs in: the terminal of whoever tests a server.
 Source: API specification, "ListJobs", "Job".
 """
 
-import asyncio
 from typing import Final
 
 from joblet.wire import joblet_pb2 as pb
@@ -13,6 +12,7 @@ from joblet_conformance import times
 from joblet_conformance.case import Level, case, fields
 from joblet_conformance.evidence import expect, is_uuid, one_of, same
 from joblet_conformance.subject import STATUSES, Subject
+from joblet_conformance.together import together
 
 MANY: Final = 120
 AT_ONCE: Final = 8
@@ -113,7 +113,7 @@ async def a_long_list_is_whole(server: Subject) -> None:
         for number in range(MANY // AT_ONCE):
             made.append((await server.echo(str(number))).id)
 
-    await asyncio.gather(*(make() for _ in range(AT_ONCE)))
+    await together(*(make() for _ in range(AT_ONCE)))
 
     same("jobs missing in the list", sorted(set(made) - set(await server.listed())), [])
 
@@ -146,14 +146,13 @@ async def a_list_is_consistent_while_jobs_come_and_go(server: Subject) -> None:
         for number in range(6):
             made.append((await server.echo(str(number))).id)
 
-    watching = [asyncio.create_task(watch()) for _ in range(2)]
-    try:
-        await asyncio.gather(*(make() for _ in range(3)))
-    finally:
+    async def make_all() -> int:
+        nonlocal going
+        await together(*(make() for _ in range(3)))
         going = False
-    lists = await asyncio.gather(*watching)
+        return len(made)
 
-    expect(all(lists), "no list was answered meanwhile")
+    expect(all(await together(make_all(), watch(), watch())), "no list was answered meanwhile")
 
 
 @case("list-jobs.empty-request", "list-jobs.parameters", "service.list-jobs", covers=("ListJobs=OK",))

@@ -16,6 +16,7 @@ from joblet_conformance import times
 from joblet_conformance.case import Level, case, fields
 from joblet_conformance.evidence import Failed, Skipped, expect, one_of, same
 from joblet_conformance.subject import Subject
+from joblet_conformance.together import together
 
 GRACE_S: Final = 0.1
 # A timer of the server may fire this much early; ours started before the request was sent.
@@ -169,7 +170,7 @@ async def many_stops_at_once_have_one_end(server: Subject) -> None:
     job = await server.sleeper()
     await server.running(job)
     request = pb.StopJobReq(id=job.id)
-    outcomes = await asyncio.gather(*(server.outcome("StopJob", request) for _ in range(10)))
+    outcomes = await together(*(server.outcome("StopJob", request) for _ in range(10)))
 
     answers = [outcome.answers[0] for outcome in outcomes if outcome.code is StatusCode.OK]
     expect(answers, "none of ten stops succeeded")

@@ -16,6 +16,7 @@ from joblet_conformance.cases.get_job_status import only_forward
 from joblet_conformance.cases.workflows import NOT_STARTED, run, status
 from joblet_conformance.evidence import Failed, Found, expect, same
 from joblet_conformance.subject import ENDED, STATUSES, Subject
+from joblet_conformance.together import together
 from joblet_conformance.workflowfile import job
 
 WATCHERS: Final = 3
@@ -39,16 +40,14 @@ async def no_list_shows_an_illegal_transition(server: Subject) -> None:
     stopped = await server.sleeper()
     watched = [each.id for each in (completed, failed, stopped)]
 
-    async def stop_at_last() -> None:
+    async def stop_at_last() -> dict[str, list[str]]:
         for each in (completed, failed):
             await server.ended(each)
         await server.running(stopped)
         await server.stop(stopped.id)
+        return await _listed_paths(server, watched)
 
-    *seen, _ = await asyncio.gather(*(_listed_paths(server, watched) for _ in range(WATCHERS)), stop_at_last())
-
-    for paths in seen:
-        assert isinstance(paths, dict)
+    for paths in await together(*(_listed_paths(server, watched) for _ in range(WATCHERS)), stop_at_last()):
         for path in paths.values():
             only_forward(path)
         same("the last statuses", [paths[each][-1] for each in watched], ["COMPLETED", "FAILED", "STOPPED"])
@@ -97,7 +96,7 @@ async def no_workflow_shows_an_illegal_transition(server: Subject) -> None:
         },
     )
     ends = {"slow": "COMPLETED", "fails": "FAILED", "last": "COMPLETED"}
-    for paths in await asyncio.gather(*(_workflow_paths(server, workflow, list(ends)) for _ in range(WATCHERS))):
+    for paths in await together(*(_workflow_paths(server, workflow, list(ends)) for _ in range(WATCHERS))):
         for name, path in paths.items():
             told = " → ".join(f"{state} with the jobId {job_id}" for job_id, state in path)
             steps = [_step(state) for _, state in path]
