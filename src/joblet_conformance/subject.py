@@ -178,7 +178,9 @@ class Subject:
 
     def _parsed(self, call: calls.Call, data: bytes, exchange: Exchange) -> Message:
         try:
-            return call.answer.FromString(self.target.dialect.to_ours(call.answer, data))
+            answer = call.answer.FromString(self.target.dialect.to_ours(call.answer, data))
+            answer.DiscardUnknownFields()  # a server may tell more, and that from moment to moment
+            return answer
         except (DecodeError, ValueError) as error:
             exchange.ended("OK", repr(data))
             raise Failed(f"the answer of {call.name} is no {call.answer.DESCRIPTOR.name}: {error}") from None

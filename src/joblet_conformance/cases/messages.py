@@ -98,9 +98,12 @@ async def job_service_has_jobs(server: Subject) -> None:
     request = pb.RunJobReq(command=server.programs.sleep, args=["3600"])
     job = await server.answer("JobService.RunJob", request, pb.RunJobRes)
     asked = pb.GetJobStatusReq(id=job.id)
-    async with asyncio.timeout(server.patience_s):
-        while (await server.answer("JobService.GetJobStatus", asked, pb.GetJobStatusRes)).status != "RUNNING":
-            await asyncio.sleep(POLL_S)
+    try:
+        async with asyncio.timeout(server.patience_s):
+            while (await server.answer("JobService.GetJobStatus", asked, pb.GetJobStatusRes)).status != "RUNNING":
+                await asyncio.sleep(POLL_S)  # the event is over there
+    except TimeoutError:
+        raise Failed(f"after {server.patience_s:g} s the job is not yet RUNNING in JobService") from None
     listed = await server.answer("JobService.ListJobs", pb.EmptyRequest(), pb.Jobs)
     stopped = await server.answer("JobService.StopJob", pb.StopJobReq(id=job.id), pb.StopJobRes)
     log = await server.outcome("JobService.GetJobLogs", pb.GetJobLogsReq(id=job.id))

@@ -20,6 +20,7 @@ from joblet_conformance.subject import Subject
 from joblet_conformance.workflowfile import file_of
 from joblet_conformance.workflowfile import job as workflow_job
 
+OF_JOBS: Final = tuple(f"JobletService.{name}" for name in ("GetJobStatus", "StopJob", "GetJobLogs"))
 CHANGING: Final = ("RunJob", "StopJob")
 READING: Final = ("GetJobStatus", "ListJobs", "GetJobLogs")
 NO_ROLE: Final = re.compile(r"failed to extract client role: .+", re.DOTALL)
@@ -279,7 +280,8 @@ async def no_call_is_open_to_a_client_without_a_role(server: Subject) -> None:
     server.target.identity("role-less")
     wanted = [code.name for code in (*NOBODY, StatusCode.UNIMPLEMENTED)]
     for found in CALLS.values():
-        is_good = found.name in (*CHANGING, *READING, "RunWorkflow")
+        # A job of one service need not be known to the other.
+        is_good = found.name in ("RunJob", "ListJobs", "RunWorkflow") or found.id in OF_JOBS
         request = await _good(server, found.name) if is_good else found.request()
         outcome = await server.outcome(found.id, request, role="role-less")
         if is_good:
@@ -300,6 +302,34 @@ async def no_call_is_open_to_a_client_without_a_role(server: Subject) -> None:
 )
 async def a_viewer_changes_nothing_by_another_way(server: Subject) -> None:
     """What a viewer may not do in JobletService, he may not do in JobService either, where the server has both."""
-    for name in CHANGING:
-        outcome = await server.outcome(f"JobService.{name}", await _good(server, name), role="viewer")
-        one_of(f"the status of JobService.{name}", outcome.code.name, ("PERMISSION_DENIED", "UNIMPLEMENTED"))
+    if job_id := await _of_job_service(server):
+        for name, request in (("RunJob", await _good(server, "RunJob")), ("StopJob", pb.StopJobReq(id=job_id))):
+            await server.refused(f"JobService.{name}", request, StatusCode.PERMISSION_DENIED, role="viewer")
+
+
+@case(
+    "roles.job-service-reads",
+    "roles.viewer",
+    "job-service.jobs",
+    profile=Profile.SECURITY,
+    covers=("GetJobStatus=OK", "ListJobs=OK"),
+)
+async def a_viewer_may_read_by_another_way(server: Subject) -> None:
+    """What a viewer may read in JobletService, he may read in JobService too, also while a job runs."""
+    if job_id := await _of_job_service(server):
+        asked = pb.GetJobStatusReq(id=job_id)
+        found = await server.answer("JobService.GetJobStatus", asked, pb.GetJobStatusRes, role="viewer")
+        listed = await server.answer("JobService.ListJobs", pb.EmptyRequest(), pb.Jobs, role="viewer")
+
+        same("the id", found.id, job_id)
+        expect(job_id in {each.id for each in listed.jobs}, "the job is not in the list")
+
+
+async def _of_job_service(server: Subject) -> str:
+    """The id of a job that was started there; empty where the server has no JobService, which is open to nobody."""
+    request = pb.RunJobReq(command=server.programs.sleep, args=["3600"])
+    outcome = await server.outcome("JobService.RunJob", request)
+    if outcome.code is StatusCode.UNIMPLEMENTED:
+        return ""
+    same("the status of RunJob in JobService", outcome.code.name, "OK")
+    return str(outcome.answers[0].id)

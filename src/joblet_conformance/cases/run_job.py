@@ -238,7 +238,7 @@ for _name, _character in (
 @case("run-job.arguments-are-free", "run-job.args", "run-job-req.args", covers=("RunJob=OK", "RunJobReq.args"))
 async def arguments_may_hold_what_a_command_may_not(server: Subject) -> None:
     """No shell is involved: semicolons, dollars, quotes, newlines and empty arguments reach the program as they are."""
-    words = ("; echo no", "$HOME", "`id`", "a'b\"c", "two\nlines", "", "ünï ✓")
+    words = ("; echo no", "--", "$HOME", "`id`", "a'b\"c", "two\nlines", "", "ünï ✓")
     job = await server.echo(*words)
 
     same("the arguments", tuple(job.args), words)
@@ -253,6 +253,17 @@ async def all_arguments_reach_the_program(server: Subject) -> None:
 
     same("the arguments", list(job.args), words)
     same("what the job prints", await server.log(job.id), (" ".join(words) + "\n").encode())
+
+
+@case("run-job.long-argument", "run-job.args", "job.args", "list-jobs.response", covers=("RunJob=OK", "RunJobReq.args"))
+async def an_argument_may_be_long(server: Subject) -> None:
+    """An argument of 16 KB reaches the program, and is whole wherever it is told."""
+    word = "0123456789abcdef" * 1024
+    job = await server.echo(word)
+
+    expect(await server.log(job.id) == f"{word}\n".encode(), "the job prints something else")
+    for answer in (job, await server.status(job.id), (await server.listed())[job.id]):
+        expect(list(answer.args) == [word], f"the argument is another in {answer.DESCRIPTOR.name}")
 
 
 @case("run-job.no-arguments", "run-job.args", covers=("RunJob=OK", "RunJobReq.args"))

@@ -120,6 +120,8 @@ async def _workflow_paths(server: Subject, workflow: str, names: Sequence[str]) 
         while not all(path and path[-1][1] in ENDED for path in paths.values()):
             jobs = Found("the workflow", {each.jobName: each for each in (await status(server, workflow)).jobs})
             for name, path in paths.items():
+                if not path and name not in jobs:
+                    continue  # a server may read the file after it has answered
                 told = (jobs[name].jobId, jobs[name].status)
                 if path[-1:] != [told]:
                     path.append(told)

@@ -61,6 +61,18 @@ _invalid(
     ),
 )
 _invalid(
+    "long-cycle",
+    "Jobs that require each other in a ring of three are refused, and nothing of their workflow runs.",
+    file_of(
+        {
+            "free": {**_ECHO, "args": ["long-cycle"]},
+            "one": {**_ECHO, "requires": [{"two": "COMPLETED"}]},
+            "two": {**_ECHO, "requires": [{"three": "COMPLETED"}]},
+            "three": {**_ECHO, "requires": [{"one": "COMPLETED"}]},
+        }
+    ),
+)
+_invalid(
     "itself",
     "A job that requires itself is refused.",
     file_of({"one": {**_ECHO, "args": ["itself"], "requires": [{"one": "COMPLETED"}]}}),

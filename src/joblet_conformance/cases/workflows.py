@@ -168,41 +168,6 @@ async def a_job_knows_its_workflow(server: Subject) -> None:
 
 
 @case(
-    "workflow.every-requirement",
-    "workflow.dependencies",
-    "workflow-names.requires",
-    profile=Profile.WORKFLOW,
-    covers=("GetWorkflowStatus=OK",),
-)
-async def all_that_is_required_has_ended_before(server: Subject) -> None:
-    """A job with two requirements waits for the later one, also where that itself requires another job."""
-    requires: dict[str, list[str]] = {
-        "quick": [],
-        "slow": [],
-        "middle": ["slow"],
-        "end": ["middle"],
-        "early": ["slow", "quick"],
-        "late": ["quick", "middle"],
-    }
-    workflow = await run(
-        server,
-        {
-            name: job(
-                *(server.programs.sleep, "1.2" if name in ("slow", "middle") else "0"),
-                requires=dict.fromkeys(others, "COMPLETED"),
-            )
-            for name, others in requires.items()
-        },
-    )
-    jobs = await jobs_until(server, workflow, **dict.fromkeys(requires, "COMPLETED"))
-
-    for name, others in requires.items():
-        for other in others:
-            started, ended = seconds(jobs[name].startTime), seconds(jobs[other].endTime)
-            expect(started >= ended, f"{name} started at {started}, and {other}, which it requires, ended at {ended}")
-
-
-@case(
     "workflow.not-started",
     "workflow-job.not-started",
     "workflow-job.job-id",
@@ -241,78 +206,6 @@ async def jobs_without_dependencies_run_at_the_same_time(server: Subject) -> Non
 
     for each in jobs.values():
         await server.stop(each.jobId)
-
-
-@case(
-    "workflow.failed",
-    "workflow-job.exit-code",
-    "workflow-job.status",
-    "workflow-job.not-started",
-    profile=Profile.WORKFLOW,
-    covers=("GetWorkflowStatus=OK", "WorkflowJob.exitCode", "WorkflowJob.status"),
-)
-async def what_requires_success_never_starts_after_a_failure(server: Subject) -> None:
-    """A job that fails has its exit code, and what requires it COMPLETED never starts."""
-    workflow = await run(
-        server,
-        {
-            "breaks": job(server.programs.sh, "-c", "exit 3"),
-            "never": job(server.programs.echo, "never", requires={"breaks": "COMPLETED"}),
-        },
-    )
-    await jobs_until(server, workflow, breaks="FAILED")
-    await asyncio.sleep(SETTLES_S)
-    jobs = await jobs_until(server, workflow, breaks="FAILED")
-
-    same("exitCode", jobs["breaks"].exitCode, 3)
-    same("the jobId of what never starts", jobs["never"].jobId, NOT_STARTED)
-
-
-@case(
-    "workflow.requires-failed",
-    "workflow.dependencies",
-    "workflow-names.requires",
-    profile=Profile.WORKFLOW,
-    level=Level.SHOULD,
-    covers=("GetWorkflowStatus=OK",),
-)
-async def a_job_may_require_a_failure(server: Subject) -> None:
-    """What requires another job FAILED, as it could require it COMPLETED, starts when that has failed."""
-    workflow = await run(
-        server,
-        {
-            "breaks": job(server.programs.sh, "-c", "exit 3"),
-            "alarm": job(server.programs.echo, "alarm", requires={"breaks": "FAILED"}),
-        },
-    )
-    jobs = await jobs_until(server, workflow, breaks="FAILED", alarm="COMPLETED")
-
-    same("the log of alarm", await server.log(jobs["alarm"].jobId), b"alarm\n")
-
-
-@case(
-    "workflow.stopped",
-    "workflow-job.status",
-    "status.stopped",
-    profile=Profile.WORKFLOW,
-    covers=("StopJob=OK", "GetWorkflowStatus=OK"),
-)
-async def a_stopped_job_of_a_workflow_is_stopped(server: Subject) -> None:
-    """A workflow's job can be stopped like any other, and what requires it COMPLETED never starts."""
-    workflow = await run(
-        server,
-        {
-            "long": job(server.programs.sleep, "3600"),
-            "next": job(server.programs.echo, "never", requires={"long": "COMPLETED"}),
-        },
-    )
-    running = (await jobs_until(server, workflow, long="RUNNING"))["long"]
-    await server.stop(running.jobId)
-    await asyncio.sleep(SETTLES_S)
-    jobs = await jobs_until(server, workflow, long="STOPPED")
-
-    same("the exit code", jobs["long"].exitCode, -1)
-    same("the jobId of the next", jobs["next"].jobId, NOT_STARTED)
 
 
 @case(

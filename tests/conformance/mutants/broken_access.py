@@ -296,3 +296,16 @@ class NoJobsInJobService(Broken, caught_by="messages.job-service"):
         if self._path == "/joblet.JobService/RunJob":
             raise Refusal(StatusCode.UNIMPLEMENTED, "")
         return await go(request)
+
+
+class ViewersSeeOneServiceOnly(Broken, caught_by="roles.job-service-reads"):
+    """A viewer may not read in JobService."""
+
+    def peer(self, call: str, path: str, peer: Peer) -> Peer:
+        self._shut = path.startswith("/joblet.JobService/") and unit_of(peer) == "viewer"
+        return peer
+
+    async def unary(self, call: str, request: Any, go: Go) -> Any:
+        if self._shut:
+            raise Refusal(StatusCode.PERMISSION_DENIED, "")
+        return await go(request)

@@ -148,6 +148,40 @@ class CutsSilentStreams(Broken, caught_by="get-job-logs.silence"):
                 await go(request, written)
 
 
+class KeepsTheEnd(Broken, caught_by="get-job-logs.large"):
+    """Of a job that has ended, a log is its last 64 KB."""
+
+    def __init__(self) -> None:
+        self._over: set[str] = set()
+
+    def answer(self, call: str, answer: Any) -> Any:
+        if call == "GetJobStatus" and answer.endTime:
+            self._over.add(answer.id)
+        return answer
+
+    async def log(self, request: pb.GetJobLogsReq, go: Any, write: Write) -> None:
+        pieces: list[bytes] = []
+
+        async def keep(payload: bytes) -> None:
+            pieces.append(payload)
+
+        await go(request, keep)
+        await write(b"".join(pieces)[-65_536 if request.id in self._over else 0 :])
+
+
+class CutsLines(Broken, caught_by="get-job-logs.long-line"):
+    """A line ends at 64 KB, as that of many a line reader."""
+
+    async def log(self, request: pb.GetJobLogsReq, go: Any, write: Write) -> None:
+        pieces: list[bytes] = []
+
+        async def keep(payload: bytes) -> None:
+            pieces.append(payload)
+
+        await go(request, keep)
+        await write(b"".join(line[:65_535] + b"\n" for line in b"".join(pieces).splitlines()))
+
+
 class CutsAtAMegabyte(Broken, caught_by="get-job-logs.large"):
     """A log ends at 2^20 bytes."""
 

@@ -88,3 +88,12 @@ class TakesNinetyArguments(Broken, caught_by="run-job.many-arguments"):
         if call == "RunJob":
             del request.args[90:]
         return request
+
+
+class CutsArguments(Broken, caught_by="run-job.long-argument"):
+    """A list has the beginning of an argument."""
+
+    def answer(self, call: str, answer: Any) -> Any:
+        for job in answer.jobs if call == "ListJobs" else []:
+            job.args[:] = [word[:60] for word in job.args]
+        return answer

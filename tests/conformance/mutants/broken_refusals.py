@@ -363,3 +363,18 @@ class AllowsNewlines(_Allows, caught_by="run-job.dangerous-newline"):
     """A newline is not dangerous."""
 
     character = "\n"
+
+
+class NearlyIsEnough(Broken, caught_by="get-job-status.unknown"):
+    """A job is looked up by the first eight characters of an id."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, str] = {}
+
+    async def unary(self, call: str, request: Any, go: Go) -> Any:
+        if call == "GetJobStatus":
+            request.id = self._jobs.get(request.id[:8], request.id)
+        answer = await go(request)
+        if call == "RunJob":
+            self._jobs[answer.id[:8]] = answer.id
+        return answer

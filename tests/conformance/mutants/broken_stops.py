@@ -40,6 +40,22 @@ class StoppedIsFailed(Broken, caught_by="stop-job.status"):
         return answer
 
 
+class TellsTheExit(Broken, caught_by="stop-job.status-however"):
+    """A job that ends by itself when it is stopped is COMPLETED."""
+
+    def __init__(self) -> None:
+        self._obedient: set[str] = set()
+
+    async def unary(self, call: str, request: Any, go: Go) -> Any:
+        obeys = call == "RunJob" and any("exit 0" in word for word in request.args)
+        answer = await go(request)
+        if obeys:
+            self._obedient.add(answer.id)
+        if call == "GetJobStatus" and answer.id in self._obedient and answer.status == "STOPPED":
+            answer.status, answer.exitCode = "COMPLETED", 0
+        return answer
+
+
 class AnswersFirst(Broken, caught_by="stop-job.status"):
     """A stop is answered at once, and happens later."""
 

@@ -55,6 +55,16 @@ class OneRequirementWillDo(_Rewrites, caught_by="workflow.every-requirement"):
             del job.get("requires", [])[1:]
 
 
+class OneMustHaveCompleted(_Rewrites, caught_by="workflow.failed"):
+    """Of several requirements one must have come true, and the others be at an end."""
+
+    def rewritten(self, jobs: dict[str, Any]) -> None:
+        for job in jobs.values():
+            job["requires"] = [
+                dict.fromkeys(each, "FINISHED") if at else each for at, each in enumerate(job.get("requires", []))
+            ]
+
+
 class WaitsForNoWaiter(_Rewrites, caught_by="workflow.every-requirement"):
     """A job waits for those only that wait for nobody."""
 
@@ -268,6 +278,12 @@ class AcceptsCycles(_Accepts, caught_by="workflow.invalid-cycle"):
     """Jobs that wait for each other wait."""
 
     file = "cycle.yaml"
+
+
+class AcceptsLongCycles(_Accepts, caught_by="workflow.invalid-long-cycle"):
+    """Jobs that wait for each other in a ring wait."""
+
+    file = "long-cycle.yaml"
 
 
 class AcceptsWaitingForItself(_Accepts, caught_by="workflow.invalid-itself"):
