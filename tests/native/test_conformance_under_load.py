@@ -34,7 +34,7 @@ def busy() -> Iterator[None]:
 def test_a_busy_machine_raises_no_false_alarm(
     server: RealServer, busy: None, run: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Twenty runs in a row, each of a server of its own: exit status 0, and nothing has failed that is no must either."""
+    """Twenty runs in a row, each with a server of its own: exit status 0, and nothing at all has failed."""
     ca = ("--ca", str(server.certificates / "ca-cert.pem"), "--ca-key", str(server.certificates / "ca-key.pem"))
 
     status = main(["run", "--server", server.address, *ca])
