@@ -14,8 +14,9 @@ from grpc import StatusCode
 
 from joblet.wire import joblet_pb2 as pb
 from joblet_conformance.case import Level, Profile, case
-from joblet_conformance.evidence import Failed, Skipped, expect, one_of, same
-from joblet_conformance.subject import ENDED, POLL_S, STATUSES, Outcome, Subject
+from joblet_conformance.cases.stop_job import have_one_end
+from joblet_conformance.evidence import Failed, Skipped, one_of, same
+from joblet_conformance.subject import ENDED, POLL_S, STATUSES, Subject
 from joblet_conformance.together import by, together
 
 JOBS: Final = 200
@@ -83,7 +84,7 @@ async def a_hundred_stops_at_once_are_each_answered(server: Subject) -> None:
     outcomes = await together(*(server.outcome("StopJob", stop) for stop in stops))
 
     for at, job in enumerate(jobs):
-        _one_end(job.id, outcomes[at * STOPS_EACH : (at + 1) * STOPS_EACH])
+        have_one_end(job.id, outcomes[at * STOPS_EACH : (at + 1) * STOPS_EACH], [StatusCode.INVALID_ARGUMENT])
     listed = await server.listed()
     same("the statuses afterwards", {listed[job.id].status for job in jobs}, {"STOPPED"})
 
@@ -104,17 +105,6 @@ async def _all_running(server: Subject, jobs: Sequence[pb.RunJobRes]) -> None:
         except TimeoutError:
             raise Failed(f"{len(waiting)} of {len(jobs)} jobs are not yet RUNNING, such as {waiting[0]}") from None
         waiting = left
-
-
-def _one_end(job_id: str, outcomes: Sequence[Outcome]) -> None:
-    answers = [outcome.answers[0] for outcome in outcomes if outcome.code is StatusCode.OK]
-    expect(answers, f"no stop of {job_id} has succeeded: {', '.join(outcome.words for outcome in outcomes)}")
-    same("the number of different answers", len({answer.SerializeToString() for answer in answers}), 1)
-    same("id, status and exitCode", (answers[0].id, answers[0].status, answers[0].exitCode), (job_id, "STOPPED", -1))
-    words = f"job is not running: {job_id} (current status: STOPPED)"
-    for outcome in outcomes:
-        if outcome.code is not StatusCode.OK:
-            same("the refusal of a stop", (outcome.code.name, outcome.words), ("INVALID_ARGUMENT", words))
 
 
 @case(

@@ -17,8 +17,8 @@ from joblet_conformance.calls import CALLS
 from joblet_conformance.case import Level, Profile, case
 from joblet_conformance.evidence import expect, one_of, same
 from joblet_conformance.subject import Subject
-from joblet_conformance.workflowfile import file_of
 from joblet_conformance.workflowfile import job as workflow_job
+from joblet_conformance.workflowfile import request_of
 
 OF_JOBS: Final = tuple(f"JobletService.{name}" for name in ("GetJobStatus", "StopJob", "GetJobLogs"))
 CHANGING: Final = ("RunJob", "StopJob")
@@ -57,8 +57,7 @@ async def _good(server: Subject, name: str) -> Message:
             await server.running(job)
             return pb.StopJobReq(id=job.id)
         case "RunWorkflow":
-            content = file_of({"only": workflow_job(server.programs.echo, "nobody may run this")})
-            return pb.RunWorkflowRequest(workflow="viewer.yaml", totalJobs=1, yamlContent=content)
+            return request_of({"only": workflow_job(server.programs.echo, "nobody may run this")}, "viewer.yaml")
         case _:
             return pb.InstallRuntimeRequest(name="viewer")
 

@@ -7,6 +7,7 @@ Source: API specification, "StopJob", "Termination Process".
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Final
 
 from grpc import StatusCode
@@ -15,7 +16,7 @@ from joblet.wire import joblet_pb2 as pb
 from joblet_conformance import times
 from joblet_conformance.case import Level, case, fields
 from joblet_conformance.evidence import Failed, Skipped, expect, one_of, same
-from joblet_conformance.subject import Subject
+from joblet_conformance.subject import Outcome, Subject
 from joblet_conformance.together import together
 
 GRACE_S: Final = 0.1
@@ -186,13 +187,24 @@ async def many_stops_at_once_have_one_end(server: Subject) -> None:
     request = pb.StopJobReq(id=job.id)
     outcomes = await together(*(server.outcome("StopJob", request) for _ in range(10)))
 
+    have_one_end(job.id, outcomes, NOT_RUNNING)
+
+
+def have_one_end(job_id: str, outcomes: Sequence[Outcome], refused: Sequence[StatusCode]) -> None:
+    """
+    Fail unless these stops of one job tell of one end, or that it is STOPPED.
+
+    Args:
+        refused: With which of these codes.
+    """
     answers = [outcome.answers[0] for outcome in outcomes if outcome.code is StatusCode.OK]
-    expect(answers, "none of ten stops succeeded")
+    expect(answers, f"no stop of {job_id} has succeeded: {', '.join(outcome.words for outcome in outcomes)}")
     same("the number of different answers", len({answer.SerializeToString() for answer in answers}), 1)
-    words = f"job is not running: {job.id} (current status: STOPPED)"
+    same("id, status and exitCode", (answers[0].id, answers[0].status, answers[0].exitCode), (job_id, "STOPPED", -1))
+    words = f"job is not running: {job_id} (current status: STOPPED)"
     for outcome in outcomes:
         if outcome.code is not StatusCode.OK:
-            one_of("the status of a stop that is refused", outcome.code, NOT_RUNNING)
+            one_of("the status of a stop that is refused", outcome.code, refused)
             same("the words of a stop that is refused", outcome.words, words)
 
 

@@ -1,7 +1,7 @@
 """
 What is told of a workflow as a whole: its progress, its end, and where it is listed.
 
-The specification names WorkflowInfo, but not its fields, so none of this is a must.
+The specification names WorkflowInfo, but not its fields, so nothing that stands in it is a must.
 
 Runs in: the terminal of whoever tests a server.
 Source: API specification, "Workflow API"; joblet.proto.
@@ -14,7 +14,7 @@ from joblet_conformance.case import Level, Profile, case, fields
 from joblet_conformance.cases.workflows import is_recent, jobs_until, run, seconds, status
 from joblet_conformance.evidence import Failed, expect, one_of, same
 from joblet_conformance.subject import POLL_S, Subject
-from joblet_conformance.workflowfile import file_of, job
+from joblet_conformance.workflowfile import job, request_of
 
 
 @case(
@@ -88,8 +88,7 @@ async def workflows_can_be_listed(server: Subject) -> None:
 )
 async def a_new_workflow_is_under_way(server: Subject) -> None:
     """The status in RunWorkflow's answer is PENDING or RUNNING."""
-    content = file_of({"only": job(server.programs.sleep, "3600")})
-    request = pb.RunWorkflowRequest(workflow="begins.yaml", totalJobs=1, yamlContent=content)
+    request = request_of({"only": job(server.programs.sleep, "3600")}, "begins.yaml")
     started = await server.answer("RunWorkflow", request, pb.RunWorkflowResponse)
 
     one_of("the status", started.status, ("PENDING", "RUNNING"))

@@ -18,7 +18,7 @@ from joblet_conformance import times
 from joblet_conformance.case import Level, Profile, case, fields
 from joblet_conformance.evidence import Failed, Found, expect, is_uuid, same
 from joblet_conformance.subject import ENDED, POLL_S, Subject
-from joblet_conformance.workflowfile import file_of, job
+from joblet_conformance.workflowfile import job, request_of
 
 NOT_STARTED: Final = "0"
 SETTLES_S: Final = 0.1  # in which a server would start what it should not
@@ -26,7 +26,7 @@ SETTLES_S: Final = 0.1  # in which a server would start what it should not
 
 async def run(server: Subject, jobs: dict[str, Any], name: str = "conformance.yaml", **further: Any) -> str:
     """Start a workflow; its UUID."""
-    request = pb.RunWorkflowRequest(workflow=name, totalJobs=len(jobs), yamlContent=file_of(jobs, **further))
+    request = request_of(jobs, name, **further)
     return (await server.answer("RunWorkflow", request, pb.RunWorkflowResponse)).workflowUuid
 
 
