@@ -110,7 +110,7 @@ async def test_a_clean_up_that_fails_is_the_cases_and_ends_no_other(authority: A
     known = identities(authority.certificate, authority.key, {})
     async with (
         Garbage().serving(authority) as port,
-        Target(f"localhost:{port}", authority.certificate, known, patience_s=0.2) as target,
+        Target(f"localhost:{port}", authority.certificate, known, patience_s=1.0) as target,
     ):
         results = await run(target, [a_case(leaves_a_workflow_of_two), a_case(lists)])
 
